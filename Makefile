@@ -1,0 +1,107 @@
+# r1lab: `make course` runs the course, `make test` proves it. Both make their own .venv; `make help` lists the rest.
+
+PYTHON ?= python3
+TORCH ?=
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+ONLY ?=
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+STAMP := $(VENV)/installed
+LOG := $(VENV)/install.log
+NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
+
+# Everything below runs at scale tiny, offline and repeatably; two threads are what the times were measured with.
+export R1LAB_SCALE := tiny
+export OMP_NUM_THREADS ?= 2
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+export PYTHONHASHSEED := 0
+
+.DEFAULT_GOAL := help
+.PHONY: help course test test-fast nbval notebooks base bench lock venv clean distclean
+
+help:
+	@echo "make course      run every notebook at scale tiny, write pages and the results table to build/course/"
+	@echo "make test        ruff, the fast tests, then every notebook under nbval (real training)"
+	@echo "make test-fast   ruff and the fast tests"
+	@echo "make notebooks   re-run and clean the committed notebooks (ONLY=04 for one of them)"
+	@echo "make base        make the problems, the tokenizer and the tiny base model again, from the seed"
+	@echo "make bench       train R1-Zero with three seeds and write the runs to data/runs/"
+	@echo "make lock        resolve requirements.txt again from pyproject.toml"
+	@echo "make clean       remove build/ and caches; make distclean also removes .venv"
+	@echo "Variables: TORCH=cpu (Linux: the CPU build of PyTorch, no CUDA), PYTHON=python3.12 (which Python makes .venv)"
+
+course: $(STAMP)
+	@$(RUN) -m r1lab course
+
+test: test-fast nbval
+
+test-fast: $(STAMP)
+	@echo "== ruff"
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@echo "== fast tests"
+	@$(RUN) -m pytest -q
+
+nbval: $(STAMP)
+	@for notebook in $(NOTEBOOKS); do \
+	  echo "== $$notebook"; \
+	  $(RUN) -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout 600 -x "$$notebook" || exit 1; \
+	done
+
+notebooks: $(STAMP)
+	@$(RUN) -m r1lab notebooks $(ONLY)
+
+base: $(STAMP)
+	@$(RUN) -m r1lab base
+
+bench: $(STAMP)
+	@$(RUN) -m r1lab bench
+
+lock: $(RUN)
+	@$(RUN) -m pip install -q uv
+	$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --extra dev pyproject.toml -o requirements.txt
+
+venv: $(STAMP)
+
+clean:
+	rm -rf build .pytest_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -print | xargs rm -rf
+
+distclean: clean
+	rm -rf $(VENV) src/r1lab.egg-info
+
+# --- the environment ------------------------------------------------------------------------------------------------
+
+RIGHT_PYTHON := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+$(RUN):
+	@$(PYTHON) -c "$(RIGHT_PYTHON)" 2>/dev/null || { \
+	  found=$$($(PYTHON) --version 2>/dev/null) || found="not on this machine"; \
+	  echo "r1lab needs Python 3.11, 3.12 or 3.13, but '$(PYTHON)' is $$found: name another, as in 'make course PYTHON=python3.12'." >&2; exit 1; }
+	@free=$$(df -Pk . | awk 'NR == 2 {print int($$4 / 1048576)}'); \
+	if [ "$$free" -lt 4 ]; then \
+	  echo "The disk is nearly full: setting up needs about 4 GB and $$free GB are free here, so make room and run make again." >&2; exit 1; fi
+	@echo "[1/3] making $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV) || { rm -rf $(VENV); \
+	  echo "Python could not make $(VENV) (see above): on Debian and Ubuntu, install the package python3-venv." >&2; exit 1; }
+
+# Installs again when the lock or the package's description changed; pip's own lines go to the log.
+$(STAMP): requirements.txt pyproject.toml | $(RUN)
+	@if [ "$(TORCH)" = cpu ] && [ "$$(uname -s)" = Linux ]; then \
+	  echo "[2/3] installing the CPU build of PyTorch"; \
+	  $(RUN) -m pip install -q --no-deps --index-url $(TORCH_INDEX) $$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' requirements.txt) || { \
+	    echo "PyTorch's CPU build could not be installed (see above): check the network, or leave out TORCH=cpu." >&2; exit 1; }; \
+	elif [ "$$(uname -s)" = Linux ] && [ ! -e $(VENV)/bin/torchrun ] && ! command -v nvidia-smi >/dev/null; then \
+	  echo "      (no GPU here: 'make TORCH=cpu ...' on a first run spares several GB of CUDA libraries)"; fi
+	@total=$$(grep -c '^[a-z].*==' requirements.txt); \
+	echo "[2/3] installing about $$total packages from requirements.txt (a few minutes; details in $(LOG))"; \
+	{ $(RUN) -m pip install --disable-pip-version-check --progress-bar off -r requirements.txt 2>&1; echo "pip ended with $$?"; } \
+	  | tee $(LOG) | awk -v total=$$total '/^(Collecting|Processing) / && ++n % 25 == 0 {print "      " n " of " total; fflush()} \
+	    /^Installing collected/ {print "      unpacking"; fflush()}'; \
+	tail -1 $(LOG) | grep -q '^pip ended with 0$$' || { grep '^ERROR' $(LOG) >&2; \
+	  echo "Installing failed: the whole story is in $(LOG) ($$(df -Ph . | awk 'NR == 2 {print $$4}') free on this disk); run make again to go on." >&2; exit 1; }
+	@echo "[3/3] installing r1lab itself"
+	@$(RUN) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(STAMP)

@@ -1,0 +1,129 @@
+"""python -m r1lab doctor | course | chat | eval | zero | bench | base | notebooks | clean"""
+
+import argparse
+import sys
+
+HELP = """usage: python -m r1lab COMMAND [options]      (each takes --help)
+
+  doctor      is this machine ready, and what will a run cost?
+  course      run every notebook at scale tiny and write build/course/index.html
+  zero        R1-Zero: GRPO on the base model           (--output --seed --steps --resume)
+  eval        accuracy of a checkpoint with intervals    (MODEL --split --samples --output)
+  chat        talk to a checkpoint in the terminal       (MODEL --temperature)
+  bench       R1-Zero for three seeds, into data/runs/
+  base        make problems, tokenizer and base model again from their seed
+  notebooks   re-run and clean the committed notebooks
+  clean       clean notebooks without running them
+
+The dial is the environment variable R1LAB_SCALE: tiny (default), t4, a100, cluster."""
+
+
+def main_zero(argv: list[str]) -> None:
+    from r1lab.scale import get_scale, output_folder
+
+    parser = argparse.ArgumentParser(
+        prog="r1lab zero", description="GRPO on the base model with verifiable rewards."
+    )
+    parser.add_argument(
+        "--output", help="folder for checkpoints, metrics and the model (default build/runs/zero)"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, help="GRPO steps (default: the scale's)")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last complete checkpoint in the folder"
+    )
+    options = parser.parse_args(argv)
+    scale = get_scale()
+    output = options.output or output_folder() / "zero"
+    print(f"scale {scale.name}: {scale.reason}")
+    from r1lab.stages.zero import train_zero
+    from r1lab.view import progress_line
+
+    steps = options.steps or scale.steps
+    run = train_zero(
+        scale, output, resume=options.resume, seed=options.seed, max_steps=steps, show=progress_line(steps)
+    )
+    print(f"\ntrained in {run['seconds']:.0f} s; model, checkpoints and metrics.json are in {output}")
+
+
+def main_eval(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="r1lab eval", description="Evaluate a checkpoint on held-out problems."
+    )
+    parser.add_argument("model", help="a shipped model (tiny-base), or a folder")
+    parser.add_argument("--split", default="test", choices=("validation", "test"))
+    parser.add_argument(
+        "--samples", type=int, default=8, help="samples a problem at temperature 1 (64 for pass@64)"
+    )
+    parser.add_argument("--limit", type=int, help="only so many problems, balanced")
+    parser.add_argument("--output", help="write the whole report here as JSON")
+    options = parser.parse_args(argv)
+    from r1lab.evaluation import evaluate, save_report, table
+    from r1lab.policy import load_policy, set_threads
+    from r1lab.problems import load_scale_problems, take_balanced
+    from r1lab.scale import get_scale
+
+    set_threads()
+    scale = get_scale()
+    problems = load_scale_problems(scale, options.split)
+    if options.limit:
+        problems = take_balanced(problems, options.limit)
+    policy = load_policy(options.model)
+    report = evaluate(
+        policy,
+        problems,
+        samples=options.samples,
+        template=scale.template,
+        max_new_tokens=scale.longest_answer,
+        label=options.model,
+    )
+    print(table({options.model: report}))
+    if options.output:
+        save_report(report, options.output)
+        print(f"report written to {options.output}")
+
+
+def _forward(module: str, function: str):
+    def run(argv: list[str]) -> int | None:
+        from importlib import import_module
+
+        return getattr(import_module(module), function)(argv)
+
+    return run
+
+
+COMMANDS = {
+    "doctor": _forward("r1lab.doctor", "main"),
+    "course": _forward("r1lab.course", "main_course"),
+    "notebooks": _forward("r1lab.course", "main_notebooks"),
+    "clean": _forward("r1lab.course", "main_clean"),
+    "chat": _forward("r1lab.chat", "main"),
+    "bench": _forward("r1lab.bench", "main"),
+    "base": _forward("r1lab.tiny.build", "main"),
+    "zero": main_zero,
+    "eval": main_eval,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; an error the user can fix is one sentence on stderr and exit code 2."""
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print(HELP)
+        return 0
+    if argv[0] not in COMMANDS:
+        print(f"r1lab: unknown command {argv[0]!r}; choose one of {', '.join(COMMANDS)}", file=sys.stderr)
+        return 2
+    try:
+        return COMMANDS[argv[0]](argv[1:]) or 0
+    except (ValueError, OSError) as error:
+        print(f"r1lab: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nr1lab: stopped; checkpoints are kept, `--resume` goes on from the last one", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""Talk to a checkpoint in the terminal: the completion streams in, its reasoning dimmed."""
+
+import argparse
+import sys
+from collections.abc import Iterator
+from threading import Thread
+
+from r1lab.prompts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN, render_prompt
+
+DIM, BOLD, PLAIN = "\033[2m", "\033[1m", "\033[0m"
+COLOURS = {
+    THINK_OPEN: DIM + THINK_OPEN,
+    THINK_CLOSE: THINK_CLOSE + PLAIN,
+    ANSWER_OPEN: BOLD,
+    ANSWER_CLOSE: PLAIN,
+}
+LONGEST_TAG = max(map(len, COLOURS))
+
+
+def colour(pieces: Iterator[str]) -> Iterator[str]:
+    """Dim the reasoning and embolden the answer of a stream of text, even where a tag is split between pieces."""
+    held = ""
+    for piece in pieces:
+        held += piece
+        for tag, shown in COLOURS.items():
+            held = held.replace(tag, f"\0{shown}\0")
+        parts = held.split("\0")
+        tail = parts[-1]
+        keep = next(
+            (
+                n
+                for n in range(min(LONGEST_TAG, len(tail)), 0, -1)
+                if any(t.startswith(tail[-n:]) for t in COLOURS)
+            ),
+            0,
+        )
+        held = tail[len(tail) - keep :]
+        yield "".join(parts[:-1]) + tail[: len(tail) - keep]
+    yield held + PLAIN
+
+
+def reply(policy, messages: list[dict[str, str]], temperature: float, limit: int) -> Iterator[str]:
+    """Stream one completion of at most `limit` tokens, piece by piece."""
+    from transformers import TextIteratorStreamer
+
+    streamer = TextIteratorStreamer(
+        policy.tokenizer, skip_prompt=True, skip_special_tokens=True, timeout=120.0
+    )
+    inputs = policy.tokenizer(policy.render(messages), return_tensors="pt", add_special_tokens=False)
+    how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+    Thread(
+        target=policy.model.generate,
+        kwargs={
+            "input_ids": inputs["input_ids"].to(policy.model.device),
+            "attention_mask": inputs["attention_mask"].to(policy.model.device),
+            "max_new_tokens": limit,
+            "pad_token_id": policy.tokenizer.pad_token_id,
+            "streamer": streamer,
+            **how,
+        },
+        daemon=True,
+    ).start()
+    yield from streamer
+
+
+def main(argv: list[str]) -> None:
+    """`python -m r1lab chat MODEL`: questions from the keyboard (or a pipe), an empty line or Ctrl-D ends it."""
+    parser = argparse.ArgumentParser(prog="r1lab chat", description="Talk to a checkpoint.")
+    parser.add_argument(
+        "model", nargs="?", default="tiny-base", help="a shipped model or a folder (default tiny-base)"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, help="0 decodes greedily (default); 1 samples"
+    )
+    options = parser.parse_args(argv)
+    from r1lab.policy import load_policy, set_threads
+    from r1lab.scale import get_scale
+
+    set_threads()
+    policy, scale = load_policy(options.model), get_scale()
+    print('Ask, for example: "Solve for x: (x+3)*2-5=27". An empty line ends the talk.')
+    while True:
+        try:
+            question = input("> ").strip()
+        except EOFError:
+            return
+        if not question:
+            return
+        messages = render_prompt(question, template=scale.template)
+        for text in colour(reply(policy, messages, options.temperature, scale.longest_answer)):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        print("\n")

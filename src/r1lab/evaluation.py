@@ -1,0 +1,343 @@
+"""How good is a policy, and how sure are we: accuracies with intervals, pass@k, maj@k and a paired before/after test.
+
+The problem is the unit of chance. Eight completions of one problem are not eight independent facts, so everything
+sampled is resampled by whole problems, and two policies are compared problem by problem.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from r1lab import rewards
+from r1lab.intervals import (
+    bootstrap_interval,
+    majority_at_k,
+    mcnemar_p,
+    paired_interval,
+    pass_at_k,
+    resample,
+    tails,
+    wilson_interval,
+)
+from r1lab.languages import language_share
+from r1lab.prompts import parse_completion, render_prompt
+from r1lab.rewards.base import final_text
+from r1lab.rewards.logic import read_names, spoken_names
+
+Report = dict[str, Any]  # plain data, ready for JSON
+GROUPS = ("domain", "kind", "language", "level")
+# One greedy completion per problem: metric -> the key of a report's row that says whether it happened.
+GREEDY = {"greedy_accuracy": "greedy_correct", "greedy_format_rate": "greedy_well_formed"}
+# Several sampled completions per problem: metric -> the keys of their sum and of their number.
+SAMPLED = {
+    "sampled_accuracy": ("samples_correct", "samples"),
+    "rewarded_accuracy": ("samples_rewarded", "samples"),
+    "format_rate": ("samples_well_formed", "samples"),
+    "language_consistency": ("samples_language", "samples_with_language"),
+    "mean_tokens": ("samples_tokens", "samples"),
+    "truncated_rate": ("samples_truncated", "samples"),
+    "self_check_rate": ("samples_self_checked", "samples"),
+}
+SELF_CHECK = re.compile(
+    r"""
+      \b(?:wait|hold\ on|hmm+|on\ second\ thought|tunggu|sebentar)(?:\ (?:dulu|a\ (?:second|moment)))?\s*[,.:;!…—-]
+      (?:\ ?(?:check|cek)\ ?:)?
+    | \b(?:let\ me|let\ us|let's|i\ (?:should|will|must)|i'll|to)\ (?:double[\ -]?|re-?)?(?:check|verify|examine)\b
+    | \b(?:double[\ -]?|re-?)(?:check|verify|examine|calculate)(?:ed|ing)?\b
+    | \b(?:check|verification|cek|verifikasi|pengecekan)\ ?:
+    | \b(?:mari|coba|saya|kita)\ (?:saya\ |kita\ )?(?:cek|periksa|verifikasi)\b
+    | \b(?:cek|periksa|memeriksa|hitung|menghitung|ulangi)(?:lah)?\ (?:lagi|ulang|kembali)\b
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+
+_SUM = r"(\d+[-+*/]\d+=-?\d+)"
+CHECKED_SUM = re.compile(rf"{_SUM}\.\s+(?:Wait, check|Tunggu, cek):\s*{_SUM}")
+
+
+# ---------------------------------------------------------------------------------------------- one completion
+def has_self_check(text: str) -> bool:
+    """Whether a completion stops to check itself, in English or Indonesian ("Wait, check: ...", "Tunggu, cek: ...").
+
+    A phrase is counted, not its use: a check may confirm, repair or spoil what it looks at.
+    """
+    return SELF_CHECK.search(text) is not None
+
+
+def normalise_answer(text: str, verifier: str = "math") -> str | None:
+    """The answer of a completion as a string that two equal votes share, or None when it gives none.
+
+    Read where the rewards read it without tags: the only `<answer>` body; else, after `</think>`, the last number
+    (math), the names the reply ends on (logic) or the last function (code). Case, spaces and thousands separators
+    are dropped, the names of a logic answer sorted.
+    """
+    body, tagged = final_text(text)
+    if verifier == "logic":
+        return ",".join(sorted(read_names(body) if tagged else spoken_names(body))) or None
+    if verifier == "code" and not tagged:
+        body = body[max(body.rfind("def "), 0) :]
+    elif verifier == "math":
+        if not tagged:
+            body = (re.findall(r"(?:(?<![\d)])-)?\d[\d.,/]*", body) or [""])[-1]
+        body = re.sub(r"(?<=\d),(?=\d{3}\b)|\$|\\boxed\{(.*)\}", r"\1", body)
+    return re.sub(r"\s+", "", body).lower().rstrip(".,") or None
+
+
+def check_outcomes(text: str) -> dict[str, int]:
+    """What the arithmetic self-checks of a completion did: {"repaired", "confirmed", "spoiled", "missed"}.
+
+    Reads a stated sum followed by a check, as in "19-5=13. Wait, check: 19-5=14." (repaired: wrong, then right).
+    A check that comes out wrong spoiled a right sum or missed a wrong one. Checks of anything else are not counted.
+    """
+    counts = {"repaired": 0, "confirmed": 0, "spoiled": 0, "missed": 0}
+    names = {
+        (False, True): "repaired",
+        (True, True): "confirmed",
+        (True, False): "spoiled",
+        (False, False): "missed",
+    }
+    for first, second in CHECKED_SUM.findall(text):
+        counts[names[_holds(first), _holds(second)]] += 1
+    return counts
+
+
+def _holds(equation: str) -> bool:
+    left, sign, right, said = re.fullmatch(r"(\d+)([-+*/])(\d+)=(-?\d+)", equation).groups()
+    left, right, said = int(left), int(right), int(said)
+    if sign == "/":
+        return right != 0 and left == right * said
+    return said == {"+": left + right, "-": left - right, "*": left * right}[sign]
+
+
+# ------------------------------------------------------------------------------------------------ a policy
+def evaluate(
+    policy,
+    problems: Iterable[dict],
+    *,
+    greedy: bool = True,
+    samples: int = 8,
+    ks: Sequence[int] = (1, 4, 16, 64),
+    max_new_tokens: int | None = None,
+    seed: int = 0,
+    template: str = "bare",
+    label: str = "",
+) -> Report:
+    """Ask a policy every problem, once greedily and `samples` times at temperature 1, and grade what it says.
+
+    policy: anything with `generate(prompts, samples=, temperature=, seed=, max_new_tokens=)` that returns, for each
+    prompt, a list of objects with `text`, `tokens` (int) and `truncated` (bool). Accuracy does not depend on the
+    format (a base model is not failed for its manners); `rewarded_accuracy` is what an R1-Zero reward would see.
+
+    Returns a report: `overall` and `by[group][name]` hold metrics {"value", "low", "high", "n"} with 95 % intervals,
+    n the number of problems behind them; `rows` holds one row per problem, so that `compare` can pair two reports.
+    Shares go from 0 to 1, `mean_tokens` is in tokens. Greedy metrics carry Wilson intervals, sampled ones a cluster
+    bootstrap. `language_consistency` leaves out completions without a function word and counts them in "left_out".
+    Raises ValueError when there is nothing to do, or when two problems share an id.
+    """
+    problems = list(problems)
+    if not problems or not (greedy or samples):
+        raise ValueError("nothing to evaluate: pass at least one problem, and greedy=True or samples > 0")
+    if len({problem["id"] for problem in problems}) != len(problems):
+        raise ValueError("two problems share an id, so their rows could not be paired: make the ids unique")
+    prompts = [
+        render_prompt(problem["prompt"], template=template, language=problem["language"])
+        for problem in problems
+    ]
+    limit = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
+    ks = [k for k in ks if k <= samples]
+    rows = [
+        {"id": problem["id"]} | {group: problem.get(group, "") for group in GROUPS} for problem in problems
+    ]
+    if greedy:
+        drawn = policy.generate(prompts, samples=1, temperature=0.0, seed=seed, **limit)
+        _record_greedy(rows, problems, [completions[0] for completions in drawn])
+    if samples:
+        drawn = policy.generate(prompts, samples=samples, temperature=1.0, seed=seed, **limit)
+        _record_samples(rows, problems, drawn, ks)
+    metrics = [*(GREEDY if greedy else ()), *(SAMPLED if samples else ())]
+    metrics += [f"pass@{k}" for k in ks] + [f"maj@{k}" for k in ks if k > 1]
+    by = {}
+    for group in GROUPS:
+        names = dict.fromkeys(row[group] for row in rows if row[group])
+        by[group] = {name: _summarise([row for row in rows if row[group] == name], metrics) for name in names}
+    settings = {"label": label, "template": template, "seed": seed, "samples": samples, "ks": ks}
+    settings |= {"max_new_tokens": max_new_tokens, "problems": len(rows)}
+    return settings | {"overall": _summarise(rows, metrics), "by": by, "rows": rows}
+
+
+def _record_greedy(rows: list[dict], problems: list[dict], completions: list) -> None:
+    right = rewards.grade_many([completion.text for completion in completions], problems)
+    for row, completion, correct in zip(rows, completions, right, strict=True):
+        row["greedy_correct"] = bool(correct)
+        row["greedy_well_formed"] = parse_completion(completion.text).well_formed
+
+
+def _record_samples(rows: list[dict], problems: list[dict], drawn: list[list], ks: list[int]) -> None:
+    texts = [completion.text for completions in drawn for completion in completions]
+    asked = [problem for problem, completions in zip(problems, drawn, strict=True) for _ in completions]
+    right = iter(rewards.grade_many(texts, asked))
+    rewarded = iter(rewards.grade_many(texts, asked, require_tags=True))
+    for row, problem, completions in zip(rows, problems, drawn, strict=True):
+        said = [completion.text for completion in completions]
+        verdicts = [bool(next(right)) for _ in said]
+        shares = [language_share(text, problem["language"]) for text in said]
+        shares = [share for share in shares if share is not None]
+        row |= {
+            "samples": len(said),
+            "samples_correct": sum(verdicts),
+            "samples_rewarded": sum(bool(next(rewarded)) for _ in said),
+            "samples_well_formed": sum(parse_completion(text).well_formed for text in said),
+            "samples_self_checked": sum(map(has_self_check, said)),
+            "samples_truncated": sum(bool(completion.truncated) for completion in completions),
+            "samples_tokens": sum(int(completion.tokens) for completion in completions),
+            "samples_language": round(sum(shares), 6),
+            "samples_with_language": len(shares),
+        }
+        answers = [normalise_answer(text, problem.get("verifier", "math")) for text in said]
+        row |= {f"maj@{k}": majority_at_k(answers, verdicts, k) for k in ks if k > 1}
+
+
+def _columns(rows: list[dict], metric: str) -> tuple[np.ndarray, np.ndarray]:
+    """Of each problem, the sum and the number of what a metric averages: two float arrays [problems]."""
+    if metric not in GREEDY and metric not in SAMPLED and not re.fullmatch(r"(pass|maj)@\d+", metric):
+        known = ", ".join([*GREEDY, *SAMPLED, "pass@k", "maj@k"])
+        raise ValueError(f"no metric is called {metric!r}: choose one of {known}")
+    try:
+        if metric in GREEDY:
+            pairs = [(row[GREEDY[metric]], 1) for row in rows]
+        elif metric in SAMPLED:
+            total, number = SAMPLED[metric]
+            pairs = [(row[total], row[number]) for row in rows]
+        elif metric.startswith("pass@"):
+            k = int(metric.removeprefix("pass@"))
+            pairs = [(pass_at_k(row["samples"], row["samples_correct"], k), 1) for row in rows]
+        else:
+            pairs = [(row[metric], 1) for row in rows]
+    except KeyError as missing:
+        raise ValueError(
+            f"the report has no {metric}: its rows lack {missing}; evaluate it again with it"
+        ) from missing
+    sums, counts = np.array(pairs, dtype=float).T
+    return sums, counts
+
+
+def _summarise(rows: list[dict], metrics: list[str]) -> dict[str, dict]:
+    return {metric: _estimate(rows, metric) for metric in metrics}
+
+
+def _estimate(rows: list[dict], metric: str) -> dict:
+    sums, counts = _columns(rows, metric)
+    kept = counts > 0  # a problem none of whose completions gave evidence says nothing about the metric
+    sums, counts = sums[kept], counts[kept]
+    n = len(sums)
+    value = float(sums.sum() / counts.sum()) if n else None
+    low, high = None, None
+    if n and (metric in GREEDY or (np.ptp(sums / counts) == 0 and metric != "mean_tokens")):
+        # When all problems agree, resampling them shows no spread at all, so each problem counts as one draw.
+        low, high = wilson_interval(value * n, n)
+    elif n:
+        low, high = bootstrap_interval(sums, counts)
+    estimate = {
+        key: None if x is None else round(x, 6)
+        for key, x in {"value": value, "low": low, "high": high}.items()
+    }
+    if metric == "language_consistency":
+        return estimate | {"n": n, "left_out": int(sum(row["samples"] for row in rows) - counts.sum())}
+    return estimate | {"n": n}
+
+
+# ------------------------------------------------------------------------------------------------- two policies
+def compare(before: Report, after: Report, metric: str = "greedy_accuracy", *, resamples: int = 1000) -> dict:
+    """after - before on the same problems: the difference, its 95 % interval and a p-value.
+
+    Greedy metrics: Newcombe's paired interval and McNemar's exact test. Others: problems resampled in pairs, and
+    twice the share of resamples on the far side of zero (never under 1/resamples).
+    Raises ValueError when the reports hold different problems or lack the metric.
+    """
+    rows = {row["id"]: row for row in after["rows"]}
+    if rows.keys() != {row["id"] for row in before["rows"]}:
+        raise ValueError(
+            "the two reports are about different problems: evaluate both policies on the same ones"
+        )
+    columns = [
+        _columns(before["rows"], metric),
+        _columns([rows[row["id"]] for row in before["rows"]], metric),
+    ]
+    kept = (columns[0][1] > 0) & (columns[1][1] > 0)  # a pair needs evidence on both sides
+    if not kept.any():
+        raise ValueError(f"no problem has {metric} in both reports: there is no pair to compare")
+    (old, old_counts), (new, new_counts) = ((sums[kept], counts[kept]) for sums, counts in columns)
+    values = {"before": float(old.sum() / old_counts.sum()), "after": float(new.sum() / new_counts.sum())}
+    result = {"metric": metric, "n": len(old), **values, "difference": values["after"] - values["before"]}
+    if metric in GREEDY:
+        cells = [int(np.sum((old == was) & (new == now))) for was, now in ((1, 1), (0, 1), (1, 0), (0, 0))]
+        low, high = paired_interval(*cells)
+        _, improved, worsened, _ = cells
+        result |= {"improved": improved, "worsened": worsened, "p": mcnemar_p(improved, worsened)}
+        return result | {"low": low, "high": high, "test": "exact McNemar"}
+    drawn = resample(len(old), resamples, seed=0)
+    gaps = new[drawn].sum(axis=1) / new_counts[drawn].sum(axis=1) - old[drawn].sum(axis=1) / old_counts[
+        drawn
+    ].sum(axis=1)
+    low, high = np.quantile(gaps, tails(0.95))
+    far = min(np.sum(gaps <= 0), np.sum(gaps >= 0))
+    p = min(1.0, 2 * (far + 1) / (resamples + 1))
+    return result | {"p": float(p), "low": float(low), "high": float(high), "test": "paired bootstrap"}
+
+
+# ------------------------------------------------------------------------------------------------- on paper
+def save_report(report: Report, path: str | os.PathLike) -> None:
+    """Write a report as JSON: into a temporary file first, so that an interrupted run leaves no half report."""
+    path = Path(path)
+    text = json.dumps(report, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.part")
+    partial.write_text(text + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def load_report(path: str | os.PathLike) -> Report:
+    """Read a report that `save_report` wrote."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def format_estimate(estimate: dict | None, metric: str = "") -> str:
+    """One cell: "31 % [27, 35]" with its 95 % interval; tokens as "47.3 [45.0, 49.9]"; "-" where nothing was measured."""
+    if estimate is None or estimate["value"] is None:
+        return "-"
+    value, low, high = (estimate[key] for key in ("value", "low", "high"))
+    if metric == "mean_tokens":
+        return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+    return f"{value:.0%} [{100 * low:.0f}, {100 * high:.0f}]".replace("%", " %")
+
+
+def table(
+    reports: dict[str, Report],
+    rows: str | None = None,
+    columns: Sequence[str] = (
+        "greedy_accuracy",
+        "sampled_accuracy",
+        "format_rate",
+        "language_consistency",
+        "mean_tokens",
+    ),
+) -> str:
+    """A Markdown table of reports, one line each; or one line per report and member of the group named by `rows`
+    ("domain", "kind", "language" or "level"). columns: metrics. Intervals are 95 %. Raises ValueError on another group.
+    """
+    if rows is not None and rows not in GROUPS:
+        raise ValueError(
+            f"a table cannot have one row per {rows!r}: choose one of {', '.join(GROUPS)} or None"
+        )
+    head = ["policy", *([rows] if rows else []), *(column.replace("_", " ") for column in columns)]
+    lines = [head, ["---"] * len(head)]
+    for label, report in reports.items():
+        for name, metrics in ({None: report["overall"]} if rows is None else report["by"][rows]).items():
+            cells = [format_estimate(metrics.get(column), column) for column in columns]
+            lines.append([label, *([name] if rows else []), *cells])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)

@@ -1,0 +1,61 @@
+"""Where questions come from. Every source yields rows with prompt, solution, language and source."""
+
+import json
+from collections.abc import Iterable
+from itertools import groupby
+
+from r1lab.prompts import render_prompt
+from r1lab.scale import DATA, Scale
+
+SPLITS = ("train", "validation", "test")
+
+
+def load_problems(split: str) -> list[dict[str, str]]:
+    """Rows of the tiny world's `train`, `validation` or `test` split (data/problems/README.md says what is in them).
+
+    Keys: id, prompt, solution, domain, kind, language, level, verifier, tests, source. Raises ValueError on an
+    unknown split and FileNotFoundError when the data is missing.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
+    path = DATA / "problems" / f"{split}.jsonl"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no problems at data/problems/{split}.jsonl: run `make base`, or restore the file from git"
+        )
+    with open(path, encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def load_scale_problems(scale: Scale, split: str) -> list[dict[str, str]]:
+    """The problems a scale trains (`train`) or is judged on (`validation`, `test`)."""
+    if scale.problems == "tiny":
+        return load_problems(split)
+    from r1lab.problems.hub import load_dapo_math
+
+    rows = load_dapo_math()
+    held_out = {"validation": rows[:100], "test": rows[100:300]}
+    return held_out.get(split) or rows[300:]
+
+
+def take_balanced(rows: list[dict[str, str]], count: int) -> list[dict[str, str]]:
+    """`count` rows spread evenly over domain, language and level, in a fixed order, for a quick look at a split."""
+
+    def cell(row):
+        return tuple(row.get(key, "") for key in ("domain", "language", "level"))
+
+    cells = [list(group) for _, group in groupby(sorted(rows, key=cell), key=cell)]
+    turns = [row for turn in range(max(map(len, cells))) for c in cells if turn < len(c) for row in [c[turn]]]
+    return turns[:count]
+
+
+def to_training_rows(rows: Iterable[dict[str, str]], template: str) -> list[dict]:
+    """Rows with `prompt` as chat messages and the bare question kept as `question`: what TRL and the rewards read."""
+    return [
+        {
+            **row,
+            "question": row["prompt"],
+            "prompt": render_prompt(row["prompt"], template=template, language=row["language"]),
+        }
+        for row in rows
+    ]

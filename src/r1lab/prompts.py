@@ -1,0 +1,115 @@
+"""Tags, templates and the parser: the only file that knows what a completion must look like."""
+
+import re
+from dataclasses import dataclass
+
+THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
+ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
+TAGS = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
+
+# The system message of an R1-Zero conversation (DeepSeek-AI, 2025, table 1, in our own words): it asks for a
+# structure and says nothing about how to reason, so that whatever reasoning appears comes from the policy.
+ZERO = {
+    "en": (
+        "You will be asked a question. Work it out first, then reply. "
+        f"Put everything you think between {THINK_OPEN} and {THINK_CLOSE}, "
+        f"and after it only the final result between {ANSWER_OPEN} and {ANSWER_CLOSE}."
+    ),
+    "id": (
+        "Kamu akan diberi sebuah pertanyaan. Kerjakan dahulu, baru jawab. "
+        f"Tulis semua yang kamu pikirkan di antara {THINK_OPEN} dan {THINK_CLOSE}, "
+        f"lalu hanya hasil akhirnya di antara {ANSWER_OPEN} dan {ANSWER_CLOSE}."
+    ),
+}
+DIRECT = {
+    "en": "Reason step by step at length, then verify every step before you commit to an answer.",
+    "id": "Bernalarlah langkah demi langkah secara rinci, lalu periksa setiap langkah sebelum menjawab.",
+}
+REFINE = {
+    "en": (
+        "Rewrite the solution below so that a person enjoys reading it: one language, no filler, "
+        "the same steps and the same result, in the same tags.\n\nQuestion: {question}\n\nSolution: {draft}"
+    ),
+    "id": (
+        "Tulis ulang penyelesaian di bawah agar enak dibaca: satu bahasa, tanpa basa-basi, "
+        "langkah dan hasil yang sama, dengan tag yang sama.\n\nPertanyaan: {question}\n\nPenyelesaian: {draft}"
+    ),
+}
+TEMPLATES = ("bare", "zero", "few_shot", "direct", "refine")
+
+
+@dataclass(frozen=True)
+class ParsedCompletion:
+    """What a completion says: its reasoning, its answer, and whether it kept to the format."""
+
+    think: str | None
+    answer: str | None
+    well_formed: bool
+
+
+# `[^<]` would forbid "3 < 5" in the reasoning, so the body is lazy; counting each tag first keeps it linear.
+_WELL_FORMED = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
+
+
+def _between(text: str, opening: str, closing: str) -> str | None:
+    """Text of the only `opening ... closing` pair, or None when there is none or more than one."""
+    if text.count(opening) != 1 or text.count(closing) != 1:
+        return None
+    body = text.partition(opening)[2]
+    return body.partition(closing)[0].strip() if closing in body else None
+
+
+def parse_completion(text: str, *, prefilled_think: bool = False) -> ParsedCompletion:
+    """Split a completion into reasoning and answer.
+
+    `well_formed` is strict: every tag exactly once, nothing outside the two blocks, neither block blank.
+    `think` and `answer` are read leniently, so that a rule can score each on its own: the answer is the only
+    `<answer>` block after the last `</think>` (anywhere if nothing was thought); two blocks give None.
+    With `prefilled_think` the chat template has already written `<think>`, so the completion starts inside it.
+    Never raises on any text.
+    """
+    if prefilled_think:
+        text = THINK_OPEN + text
+    match = _WELL_FORMED.fullmatch(text) if all(text.count(tag) == 1 for tag in TAGS) else None
+    think = _between(text, THINK_OPEN, THINK_CLOSE)
+    answer = _between(text.rpartition(THINK_CLOSE)[2], ANSWER_OPEN, ANSWER_CLOSE)
+    return ParsedCompletion(
+        think=think,
+        answer=answer,
+        well_formed=bool(match and match[1].strip() and match[2].strip()),
+    )
+
+
+def format_completion(think: str, answer: str) -> str:
+    """Write a well-formed completion: the inverse of `parse_completion`."""
+    return f"{THINK_OPEN}{think}{THINK_CLOSE} {ANSWER_OPEN}{answer}{ANSWER_CLOSE}"
+
+
+def render_prompt(
+    question: str,
+    *,
+    template: str = "zero",
+    language: str = "en",
+    examples: list[tuple[str, str]] = (),
+    draft: str = "",
+) -> list[dict[str, str]]:
+    """Turn a question into chat messages, ready for a tokenizer's chat template.
+
+    template: `bare` (the question alone: all a 2 M-parameter model can read), `zero` (the R1-Zero instruction),
+    `few_shot` (`examples` are (question, completion) pairs shown as earlier turns), `direct` (reasoning plus
+    verification, no example) or `refine` (`draft` is the completion to rewrite). language: `en` or `id`.
+    Raises ValueError on an unknown template or language.
+    """
+    if template not in TEMPLATES:
+        raise ValueError(f"unknown template {template!r}: choose one of {', '.join(TEMPLATES)}")
+    if language not in ZERO:
+        raise ValueError(f"unknown language {language!r}: choose one of {', '.join(ZERO)}")
+    system = {"bare": "", "direct": f"{ZERO[language]} {DIRECT[language]}"}.get(template, ZERO[language])
+    messages = [{"role": "system", "content": system}] if system else []
+    if template == "few_shot":
+        for shown_question, shown_completion in examples:
+            messages.append({"role": "user", "content": shown_question})
+            messages.append({"role": "assistant", "content": shown_completion})
+    if template == "refine":
+        question = REFINE[language].format(question=question, draft=draft)
+    return [*messages, {"role": "user", "content": question}]

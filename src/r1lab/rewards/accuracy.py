@@ -1,0 +1,304 @@
+r"""Reward for the right answer to a math problem.
+
+Three judges, the cheap ones first: equal strings, exact numbers (`exact`), and math-verify in a killable process
+(`verifier`), which only sees what is short, shallow and names one value. A gold `14` is never worth starting sympy for.
+"""
+
+import re
+import time
+from dataclasses import dataclass
+from functools import lru_cache
+
+from r1lab.rewards import exact
+from r1lab.rewards.base import Reward, completion_texts, final_text, own_rows, read_column, tagged_answer
+from r1lab.rewards.verifier import VERIFIER
+
+BUDGET_S = 15.0  # seconds per call, before the last answer it starts on
+LONGEST_ANSWER = 512  # characters
+DEEPEST = 10  # nested brackets; the grammar behind math-verify is exponential in them
+
+# An answer that says these does not commit to one value (English and Indonesian).
+HEDGES = re.compile(
+    r"(?<![A-Za-z\\])(?:or|and|not|never|either|neither|maybe|perhaps|possibly|between|least|most|less|more|greater|fewer|under|over|above"
+    r"|below|except|atau|dan|bukan|tidak|mungkin|antara|minimal|maksimal|paling|kurang|lebih|kecuali)(?![A-Za-z])|n't\b"
+    r"|\\(?:neq?|pm|mp|lor|land|lnot|neg|vee|wedge|cup|not)(?![A-Za-z])|!=|\+/-|\+-",
+    re.IGNORECASE,
+)
+_INEQUALITY = re.compile(r"[<>]|\\(?:leq?|geq?|lt|gt|l?eqslant|geqslant)(?![A-Za-z])")
+_LETTERS = re.compile(r"[A-Za-z]{2,}(?: [A-Za-z]+){0,3}|[A-Z]")
+_PROOF = re.compile(r"\s*(?:prove|show|proof|buktikan|tunjukkan|bukti)\b", re.IGNORECASE)
+_WORKING = re.compile(r"[*!^]|[+/]\s*[\d(\\]|(?<=[\w)}])\s*-\s*[\d(\\]|\\(?:times|cdot|div|frac|sqrt|binom)")
+_COSTLY = re.compile(
+    r"\d{200}"  # long numbers
+    r"|(?:\^|\*\*)\s*\{?\s*-?\s*\{?\d{5,}"  # huge exponents
+    r"|(?:\^|\*\*)\s*\{?[\d\s.()+*-]*\d[\s)]*(?:\^|\*\*)"  # towers of numbers
+    r"|\d{4,}\s*!|[)}\]!]\s*!"  # huge or nested factorials
+    r"|\\(?:binom|sum|prod|int)(?![A-Za-z]).*?(?:\d{4,}|\d\s*\^)",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Gold:
+    """A solution, read once: a number, one or more words, or something for math-verify."""
+
+    text: str  # normalised
+    number: exact.Quantity | None = None
+    words: bool = False
+    lists: bool = False  # names several values itself, so that naming several is no hedge
+
+
+@lru_cache(maxsize=50_000)
+def read_gold(solution: str, locale: str) -> Gold | None:
+    r"""The gold of a solution: its last `\boxed{}`, else what follows its last `####`, else all of it.
+
+    None when it means nothing to any judge (empty, a task to prove something): such a problem cannot be scored.
+    """
+    text = last_boxed(solution)
+    if text is None:
+        text = solution.rpartition("####")[2]
+    text = exact.normalise(text)
+    if not text or _PROOF.match(text):
+        return None
+    if not too_costly(text) and (number := exact.read_quantity(text, locale)):
+        return Gold(text, number=number)
+    if _LETTERS.fullmatch(text) and not exact.MATH_WORDS.search(text):
+        return Gold(text, words=True)
+    gold = Gold(text, lists=bool(HEDGES.search(text) or "\\{" in text or has_top_level_comma(text, locale)))
+    if len(text) > LONGEST_ANSWER or not VERIFIER.parses(_as_latex(text, gold, locale)):
+        return None
+    return gold
+
+
+MOST_BOXES = 50  # looked at, from the end
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
+_JOINED = re.compile(
+    r"[\s$.]*(?:[,;]|\bor\b|\band\b|\batau\b|\bdan\b)?[\s$]*(?:or|and|atau|dan)?[\s$]*", re.IGNORECASE
+)
+
+
+def last_boxed(text: str) -> str | None:
+    r"""Content of the last `\boxed{}`, or None. Boxes that stand in a row (`\boxed{1}, \boxed{2}`) belong together;
+    after prose a later box replaces an earlier one, so a policy that corrects itself is read at its last word."""
+    boxes: list[tuple[int, int, str]] = []  # start, end, content
+    for match in list(_BOX.finditer(text))[-MOST_BOXES:]:
+        if boxes and match.start() < boxes[-1][1]:
+            continue  # a box in a box: the outer one holds the answer
+        end = _closing_brace(text, match.end(), LONGEST_ANSWER + 100)
+        if end is not None:
+            boxes.append((match.start(), end, text[match.end() : end - 1]))
+    if not boxes:
+        return None
+    contents, start = [boxes[-1][2]], boxes[-1][0]
+    for box_start, box_end, content in reversed(boxes[:-1]):
+        between = text[box_end:start]
+        if len(between) > 20 or not _JOINED.fullmatch(between):
+            break
+        contents.append(content)
+        start = box_start
+    return ", ".join(reversed(contents))
+
+
+def _closing_brace(text: str, start: int, longest: int) -> int | None:
+    """Index after the brace that closes the group opened before `start`."""
+    depth = 1
+    for place in range(start, min(len(text), start + longest)):
+        if text[place] in "{}" and text[place - 1] != "\\":
+            depth += 1 if text[place] == "{" else -1
+            if not depth:
+                return place + 1
+    return None
+
+
+def too_costly(text: str) -> bool:
+    """Whether an answer is of a kind that no problem asks for and that keeps sympy busy; such answers are wrong.
+
+    Also true of unbalanced braces, which would let an answer out of the box it is put into.
+    """
+    if len(text) > LONGEST_ANSWER or _COSTLY.search(text):
+        return True
+    depth = deepest = braces = 0
+    for place, character in enumerate(text):
+        if character in "([{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in ")]}":
+            depth -= 1
+        if character in "{}" and text[place - 1 : place] != "\\":
+            braces += 1 if character == "{" else -1
+            if braces < 0:
+                return True
+    return deepest > DEEPEST or braces != 0
+
+
+def has_top_level_comma(text: str, locale: str = "en") -> bool:
+    """Whether a text lists things: a comma or semicolon outside brackets that is no part of a number."""
+    depth = 0
+    text = re.sub(r"(?<=\d),(?=\d)" if locale == "id" else r"(?<=\d),(?=\d{3}(?!\d))", "", text)
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character in ",;" and depth <= 0:
+            return True
+    return False
+
+
+def _as_latex(text: str, gold: Gold, locale: str) -> str:
+    """What math-verify is shown: numerals the English way, and `or` between values written as a comma."""
+    if gold.lists:
+        text = re.sub(r"(?<![A-Za-z\\])(?:or|and|atau|dan)(?![A-Za-z])", ",", text)
+    if locale == "id":
+
+        def translate(match: re.Match) -> str:
+            value = exact.read_numeral(match[0], "id")
+            whole = value is not None and value.denominator == 1
+            return str(value) if whole else match[0].replace(",", ".") if value is not None else match[0]
+
+        text = re.sub(exact.NUMERAL, translate, text)
+    return text
+
+
+def judge(gold: Gold, answer: str, locale: str = "en", *, require_simplified: bool = False) -> bool | None:
+    """Whether an answer equals the gold; None if only math-verify can tell. Costs microseconds and runs nothing."""
+    if len(answer) > LONGEST_ANSWER * 2:
+        return False
+    if answer.startswith("Rp"):
+        locale = "id"
+    if answer == gold.text:
+        return True
+    if gold.number and answer.isdecimal() and answer.isascii() and len(answer) <= exact.LONGEST_NUMERAL:
+        return exact.same_quantity(gold.number, exact.Quantity(exact.Fraction(int(answer))))
+    answer = exact.normalise(answer)
+    if answer == gold.text:
+        return True
+    if gold.words:
+        return answer.strip("()").casefold() == gold.text.casefold()
+    if not answer or too_costly(answer):
+        return False
+    if not gold.lists and (HEDGES.search(answer) or has_top_level_comma(answer, locale)):
+        return False
+    return _judge_number(gold.number, answer, locale, require_simplified) if gold.number else None
+
+
+def _judge_number(gold: exact.Quantity, answer: str, locale: str, require_simplified: bool) -> bool | None:
+    quantity = exact.read_quantity(answer, locale)
+    if require_simplified and gold.plain and not (quantity and quantity.plain) and _WORKING.search(answer):
+        return False
+    if quantity:
+        return exact.same_quantity(gold, quantity)
+    if _INEQUALITY.search(answer) or not re.search(r"[\d\\]", answer):
+        return False
+    sides = [exact.evaluate(side, locale) for side in answer.split("=")]
+    if None not in sides:  # `12+7`, or `12+7=19`, whose sides must agree
+        if require_simplified and len(sides) > 1:
+            return False
+        return len(set(sides)) == 1 and sides[0] == gold.value
+    if re.search(r"[\\^!_]|\d[mgshlLVWNJKC]\b", answer) or exact.MATH_WORDS.search(answer):
+        return None
+    numerals = re.findall(rf"(?<![\w.])-?{exact.NUMERAL}(?![\w])", answer)
+    if len(numerals) != 1 or len(re.findall(r"\d+(?:[.,]\d+)*", answer)) != 1:
+        return False  # several numbers in prose: which one is the answer?
+    quantity = exact.read_quantity(numerals[0], locale)
+    return bool(quantity) and exact.same_quantity(gold, quantity)
+
+
+_SPOKEN_NUMBER = re.compile(
+    rf"(?:(?<![\w)}}\]])-\s*)?(?:\\[dt]?frac\s*\{{\d+\}}\s*\{{\d+\}}|{exact.NUMERAL}(?:\s*/\s*\d+)?)"
+)
+_SPOKEN = re.compile(r"(?:answer is|jawabannya(?: adalah)?)\b\s*:?", re.IGNORECASE)
+
+
+def spoken_answer(text: str, gold: Gold) -> str:
+    """The answer a reply without tags ends on: its last box, else its last number, else what its last line says."""
+    boxed = last_boxed(text)
+    if boxed is not None:
+        return boxed
+    if gold.number:
+        numbers = _SPOKEN_NUMBER.findall(text)
+        return numbers[-1] if numbers else ""
+    last_line = text.strip().rpartition("\n")[2]
+    formulas = re.findall(r"\$([^$]+)\$", last_line)
+    return formulas[-1] if formulas else _SPOKEN.split(last_line)[-1]
+
+
+class AccuracyReward(Reward):
+    """1.0 if the answer equals `solution`, else 0.0; None if the solution cannot be read, whatever the completion says.
+
+    The answer is the single `<answer>` body after `</think>` (two, or none, score 0.0); require_tags=False also reads
+    answers outside it, for evaluation. require_simplified rejects `12+7` where the gold is the plain number 19.
+    Rows of another `verifier` give None. A call starts no more verifications after `budget_s` seconds; answers
+    it does not get to score 0.0 and are counted in the metric "accuracy/unverified".
+    """
+
+    name = "accuracy"
+
+    def __init__(
+        self, *, require_tags: bool = True, require_simplified: bool = False, budget_s: float = BUDGET_S
+    ) -> None:
+        super().__init__()
+        self.require_tags = require_tags
+        self.require_simplified = require_simplified
+        self.budget_s = budget_s
+
+    def __call__(
+        self,
+        completions,
+        *,
+        solution=None,
+        answer=None,
+        locale=None,
+        verifier=None,
+        log_metric=None,
+        **kwargs,
+    ) -> list[float | None]:
+        """solution (or answer): list of str, one per completion; locale: list of "en" or "id", how numbers are written.
+
+        Raises ValueError on a missing or short column, ImportError when math-verify is needed and not installed.
+        """
+        texts = completion_texts(completions)
+        golds = read_column({"solution": solution, "answer": answer}, len(texts), reward=self.name)
+        locales = read_column({"locale": locale}, len(texts), reward=self.name, needed=False)
+        ours = own_rows(verifier, "math", len(texts))
+        deadline, unscorable, unverified, scores = time.monotonic() + self.budget_s, 0, 0, []
+        for text, solution_text, place, own in zip(texts, golds, locales, ours, strict=True):
+            place = "id" if place == "id" else "en"
+            gold = read_gold(_solution_text(solution_text), place) if own else None
+            if gold is None:
+                unscorable += own
+                scores.append(None)
+                continue
+            verdict = self._verdict(text, gold, place, deadline)
+            unverified += verdict is None
+            scores.append(float(bool(verdict)))
+        if log_metric is not None and any(ours):
+            log_metric("accuracy/unscorable", float(unscorable))
+            log_metric("accuracy/unverified", float(unverified))
+        return scores
+
+    def _verdict(self, text: str, gold: Gold, locale: str, deadline: float) -> bool | None:
+        """Whether a completion is right; None if there was no time left to find out."""
+        if self.require_tags:
+            said, tagged = tagged_answer(text), True
+        else:
+            said, tagged = final_text(text)
+        if not said:
+            return False
+        if tagged:
+            boxed = last_boxed(said)
+            said = said if boxed is None else boxed
+        else:
+            said = spoken_answer(said, gold)
+        verdict = judge(gold, said, locale, require_simplified=self.require_simplified)
+        if verdict is not None:
+            return verdict
+        question = (_as_latex(gold.text, gold, locale), _as_latex(exact.normalise(said), gold, locale))
+        if time.monotonic() > deadline and not VERIFIER.knows(*question):
+            return None
+        return VERIFIER.verify(*question)
+
+
+def _solution_text(solution: object) -> str:
+    if isinstance(solution, bool) or solution is None:
+        return ""
+    return (
+        solution if isinstance(solution, str) else str(solution) if isinstance(solution, int | float) else ""
+    )

@@ -1,0 +1,121 @@
+"""Reward for code: the share of hidden tests that the written function passes."""
+
+import json
+import math
+import re
+import time
+
+from r1lab.rewards.base import Reward, completion_texts, final_text, own_rows, read_column, tagged_answer
+from r1lab.rewards.sandbox import SANDBOX
+
+_FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n(.*?)```", re.DOTALL)
+BUDGET_S = 15.0  # seconds per call, before the last candidate it starts on
+
+
+def read_tests(tests: object) -> dict | None:
+    """{"function": name, "cases": [[arguments, expected], ...]} from its JSON, or None for a problem without tests.
+
+    Raises ValueError when there is something but it does not read, since that is a fault of the dataset.
+    """
+    if tests is None or tests == "":
+        return None
+    try:
+        tests = json.loads(tests) if isinstance(tests, str) else tests
+        cases = [(list(arguments), expected) for arguments, expected in tests["cases"]]
+        return {"function": str(tests["function"]), "cases": cases} if cases else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"a value of column 'tests' does not read ({error!r}): "
+            'write JSON like {"function": "f", "cases": [[[3], 13]]}'
+        ) from error
+
+
+def same_value(got: object, expected: object) -> bool:
+    """`==` on JSON values, except that True is not 1 (nor 1.0); 13.0 is 13, as in Python. NaN never gets here."""
+    if isinstance(got, bool) or isinstance(expected, bool):
+        return got is expected
+    if isinstance(got, list) and isinstance(expected, list):
+        return len(got) == len(expected) and all(map(same_value, got, expected))
+    if isinstance(got, dict) and isinstance(expected, dict):
+        return got.keys() == expected.keys() and all(same_value(got[key], expected[key]) for key in got)
+    return got == expected
+
+
+def find_code(text: str, function: str, *, require_tags: bool) -> str | None:
+    """The code a completion hands in: the last fenced block of its answer, or all of it.
+
+    Without tags (require_tags=False) it begins at the last `def`; the full stop that ends the sentence is dropped.
+    """
+    if require_tags:
+        code, tagged = tagged_answer(text), True
+    else:
+        code, tagged = final_text(text)
+    if code is None:
+        return None
+    if blocks := _FENCE.findall(code):
+        return blocks[-1].strip()
+    if not tagged:
+        start = code.rfind(f"def {function}")
+        return code[start:].rstrip(". \t\n") if start >= 0 else None
+    return code.strip()
+
+
+class CodeReward(Reward):
+    """passed / total of a problem's hidden tests (with `binary`: 1.0 only if all pass); None without tests.
+
+    Candidates run in the sandbox, never here. Rows of another `verifier` give None. A call starts no more candidates
+    after `budget_s` seconds; those it does not get to score 0.0 and are counted in the metric "code/unverified".
+    """
+
+    name = "code"
+
+    def __init__(
+        self, *, binary: bool = False, require_tags: bool = True, budget_s: float = BUDGET_S
+    ) -> None:
+        super().__init__()
+        self.binary = binary
+        self.require_tags = require_tags
+        self.budget_s = budget_s
+
+    def __call__(
+        self, completions, *, tests=None, verifier=None, log_metric=None, **kwargs
+    ) -> list[float | None]:
+        """tests: list of JSON str, one per completion. Raises ValueError on a missing, short or unreadable column."""
+        texts = completion_texts(completions)
+        ours = own_rows(verifier, "code", len(texts))
+        column = read_column({"tests": tests}, len(texts), reward=self.name, needed=any(ours))
+        deadline, unverified, scores = time.monotonic() + self.budget_s, 0, []
+        parsed: dict[str, dict | None] = {}
+        for text, value, own in zip(texts, column, ours, strict=True):
+            if not own:
+                scores.append(None)
+                continue
+            key = value if isinstance(value, str) else repr(value)
+            if key not in parsed:
+                parsed[key] = read_tests(value)
+            score = self._score(text, parsed[key], deadline)
+            unverified += score is not None and math.isnan(score)
+            scores.append(0.0 if score is not None and math.isnan(score) else score)
+        if log_metric is not None and any(ours):
+            log_metric("code/unverified", float(unverified))
+        return scores
+
+    def _score(self, text: str, tests: dict | None, deadline: float) -> float | None:
+        """Score of one row; NaN stands for "no time left"."""
+        if tests is None:
+            return None
+        code = find_code(text, tests["function"], require_tags=self.require_tags)
+        if not code:
+            return 0.0
+        arguments = [arguments for arguments, _ in tests["cases"]]
+        question = (code, tests["function"], arguments)
+        if time.monotonic() > deadline and not SANDBOX.knows(*question):
+            return math.nan
+        results = SANDBOX.call(*question)
+        if results is None:
+            return 0.0
+        expected = (value for _, value in tests["cases"])
+        passed = sum(
+            ok and same_value(got, value) for (ok, got), value in zip(results, expected, strict=True)
+        )
+        return float(passed == len(results)) if self.binary else passed / len(results)

@@ -1,0 +1,142 @@
+"""A helper process that answers one request at a time and can be killed: what makes a hostile answer harmless.
+
+A time limit inside our own process cannot be trusted: `signal.alarm` works in the main thread only, and nothing
+interrupts a long call into C. A process can always be killed, by anyone, from any thread. Requests and replies are
+frames on its stdin and stdout: 4 bytes length (big endian), then JSON. It sees the end of its stdin when we are gone,
+however we went, and leaves.
+"""
+
+import atexit
+import json
+import os
+import struct
+import subprocess
+import threading
+import weakref
+
+START_LIMIT_S = 60.0  # importing sympy takes half a second, or many on a machine that is busy or cold
+
+
+class Service:
+    """A thread-safe helper process, started on the first request and again after it was killed.
+
+    command: the program and its arguments; environment: None for ours. `greeting` is the first frame it sent after
+    its last start (a dict), None before.
+    """
+
+    def __init__(self, command: list[str], *, environment: dict[str, str] | None = None) -> None:
+        self.command = command
+        self.environment = environment
+        self.greeting: dict | None = None
+        self._process: subprocess.Popen | None = None
+        self._lock = threading.RLock()
+        _services.add(self)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running helper, or None."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the helper unless it runs. Raises RuntimeError when it does not come up."""
+        with self._lock:
+            if self._process and self._process.poll() is None:
+                return
+            self.close()
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                env=self.environment,
+                start_new_session=True,  # Ctrl-C in a terminal is ours to handle
+            )
+            hello = self._receive(START_LIMIT_S)
+            if hello is None:
+                raise RuntimeError(
+                    f"a helper process did not start: run `{' '.join(self.command)}` to see why"
+                )
+            self.greeting = json.loads(hello)
+
+    def request(self, message: object, limit_s: float) -> bytes | None:
+        """Send `message` (as JSON) and return the reply, or None if it took over `limit_s` seconds or the helper died.
+
+        After None the helper is gone and the next request starts a new one. Start-up does not count into the limit.
+        """
+        with self._lock:
+            self.start()
+            data = json.dumps(message).encode()
+            try:
+                return self._receive(limit_s, struct.pack(">I", len(data)) + data)
+            except BaseException:
+                self.close()  # interrupted half way (KeyboardInterrupt): a late reply must not answer the next request
+                raise
+
+    def _receive(self, limit_s: float, frame: bytes = b"") -> bytes | None:
+        process, expired = self._process, threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            process.kill()
+
+        timer = threading.Timer(limit_s, expire)
+        timer.daemon = True
+        timer.start()
+        reply = None
+        try:
+            while frame:
+                frame = frame[process.stdin.write(frame) :]
+            (size,) = struct.unpack(">I", _read(process.stdout, 4))
+            reply = _read(process.stdout, size)
+        except (BrokenPipeError, EOFError):
+            pass  # it died, of the request or by the timer
+        finally:
+            timer.cancel()
+            timer.join()  # so that a late kill is this request's, never the next one's
+        if reply is None or expired.is_set():
+            self.close()
+        return None if expired.is_set() else reply
+
+    def close(self) -> None:
+        """Kill the helper, if it runs, and wait until it is gone."""
+        with self._lock:
+            process, self._process = self._process, None
+            if process is None:
+                return
+            process.kill()
+            process.stdin.close()
+            process.stdout.close()
+            process.wait()
+
+    def forget(self) -> None:
+        """Let go of the helper without ending it: after a fork it belongs to the parent."""
+        self._lock = threading.RLock()
+        process, self._process = self._process, None
+        if process is not None:
+            process.returncode = 0  # not our child, so not ours to wait for
+            process.stdin.close()  # or the helper would not see its end when the parent goes
+            process.stdout.close()
+
+
+def _read(pipe, count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        piece = pipe.read(count - len(data))
+        if not piece:
+            raise EOFError
+        data += piece
+    return data
+
+
+_services: weakref.WeakSet[Service] = weakref.WeakSet()
+
+
+def _for_all(act) -> None:
+    for service in list(_services):
+        act(service)
+
+
+atexit.register(_for_all, Service.close)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _for_all(Service.forget))

@@ -1,0 +1,56 @@
+"""Symbolic equality, decided by math-verify in a process that is killed when it takes too long.
+
+Some 60-character answers keep math-verify busy for minutes and one never returns, so a training run that verifies in
+its own process can be stopped by its policy. Here a verdict may cost `LIMIT_S` seconds of CPU time, and a killed
+verification is a verdict: wrong. CPU time, because a verdict must not depend on what else the machine is doing;
+a wall limit stands behind it.
+"""
+
+import sys
+from pathlib import Path
+
+from r1lab.rewards.process import Service
+
+LIMIT_S = 1.0  # of CPU time
+PATIENCE = 10.0  # wall seconds granted per second of CPU, for a machine that is busy training
+LONGEST_CACHE = 100_000  # verdicts
+
+
+class Verifier:
+    """math-verify behind a time limit, with a cache. Starts nothing until the first question; safe in threads."""
+
+    def __init__(self, *, limit_s: float = LIMIT_S) -> None:
+        self.limit_s = limit_s
+        # -P: this folder holds modules called `code` and `format`, which must not hide others from sympy.
+        worker = Path(__file__).with_name("verifier_worker.py")
+        self.service = Service([sys.executable, "-P", str(worker), str(limit_s)])
+        self._verdicts: dict[tuple[str, ...], bool] = {}
+
+    def parses(self, gold: str) -> bool:
+        """Whether a gold answer (LaTeX or plain) means anything to math-verify."""
+        return self._ask("parses", gold)
+
+    def verify(self, gold: str, answer: str) -> bool:
+        """Whether `answer` equals `gold`; False also when that takes over `limit_s` seconds of CPU, or 2 GB."""
+        return self._ask("verify", gold, answer)
+
+    def knows(self, gold: str, answer: str) -> bool:
+        """Whether `verify` would answer from its cache, at no cost."""
+        return ("verify", gold, answer) in self._verdicts
+
+    def _ask(self, *question: str) -> bool:
+        verdict = self._verdicts.get(question)
+        if verdict is None:
+            self.service.start()
+            if self.service.greeting["missing"]:
+                raise ImportError(
+                    "answers that are not plain numbers are checked by math-verify: pip install math-verify"
+                )
+            verdict = self.service.request(question, self.limit_s * PATIENCE) == b"true"
+            if len(self._verdicts) >= LONGEST_CACHE:
+                self._verdicts.clear()
+            self._verdicts[question] = verdict
+        return verdict
+
+
+VERIFIER = Verifier()  # all rewards share one worker and its verdicts; nothing runs yet

@@ -1,0 +1,92 @@
+"""The process that runs math-verify on what a model wrote. It is expected to hang now and then, and to be killed.
+
+Requests: ["parses", gold] or ["verify", gold, answer], both LaTeX; replies: true or false. No time limit of
+math-verify is used (they raise from a signal handler, which a long call into C never reaches): this process dies instead.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import struct
+import sys
+
+MEMORY = 2 * 2**30  # bytes of address space
+LIMIT_S = float(sys.argv[1])  # of CPU time per request; then the kernel ends this process, parent or not
+NEAR = 1e-6  # relative; math-verify rounds to six decimals, so to it 1e-7 equals 2e-7
+
+
+def main():
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # a stray print must not end up between the frames
+    timed = hasattr(signal, "setitimer")  # not on Windows, where only the parent keeps the time
+    if timed:
+        import resource
+
+        with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+    def reply(value):
+        data = json.dumps(value).encode()
+        replies.write(struct.pack(">I", len(data)) + data)
+        replies.flush()
+
+    try:
+        parse, verify = load_math_verify()
+    except ImportError as error:
+        reply({"missing": str(error)})
+        return
+    reply({"missing": None})
+    while len(head := sys.stdin.buffer.read(4)) == 4:
+        operation, gold, *answer = json.loads(sys.stdin.buffer.read(struct.unpack(">I", head)[0]))
+        if timed:
+            signal.setitimer(
+                signal.ITIMER_PROF, LIMIT_S
+            )  # SIGPROF is left at its default: death, even inside C code
+        try:
+            verdict = bool(parse(gold)) if operation == "parses" else verify(gold, *answer)
+        except Exception:
+            verdict = False  # whatever sympy chokes on is not a right answer
+        if timed:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+        reply(verdict)
+
+
+def load_math_verify():
+    """Functions parse(latex) -> list and verify(gold, answer) -> bool; the first call of each is already paid for."""
+    import math_verify
+    from sympy import Expr, N
+
+    logging.disable()
+    config = math_verify.LatexExtractionConfig(boxed_match_priority=0, try_extract_without_anchor=False)
+    golds = {}
+
+    def parse(latex):
+        # Boxed, because unboxed text is only searched for something that parses: `2\sqrt{3}` would be read as 2.
+        boxed = f"\\boxed{{{latex}}}"
+        return math_verify.parse(boxed, [config], fallback_mode="no_fallback", parsing_timeout=None)
+
+    def verify(gold, answer):
+        if gold not in golds:
+            if len(golds) > 1000:
+                golds.clear()
+            golds[gold] = parse(gold)
+        parsed = parse(answer)
+        if not math_verify.verify(golds[gold], parsed, timeout_seconds=None):
+            return False
+        return not any(far(left, right) for left in golds[gold] for right in parsed)
+
+    def far(left, right):
+        if not (isinstance(left, Expr) and isinstance(right, Expr)) or left == right:
+            return False
+        if not (left.is_number and right.is_number):
+            return False
+        left, right = N(left, 30), N(right, 30)
+        return bool(abs(left - right) > NEAR * max(abs(left), abs(right)))
+
+    verify("\\frac{1}{2}", "0.5")
+    return parse, verify
+
+
+main()

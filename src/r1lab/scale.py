@@ -1,0 +1,130 @@
+"""The one dial. `R1LAB_SCALE` picks a model, lengths, batch and steps; the notebooks' cells stay the same."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+DATA = Path(__file__).resolve().parents[2] / "data"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """One setting of the dial. Lengths are in tokens; a step trains on `groups` prompts x `group_size` completions."""
+
+    name: str
+    reason: str  # why these values, in one line
+    model: str  # a folder under data/models, or a name on the hub
+    engine: str  # "transformers" (plain TRL) or "unsloth" (Unsloth + vLLM)
+    dtype: str
+    template: str  # which prompt template the policy can read (prompts.render_prompt)
+    problems: str  # "tiny" (data/problems) or "dapo" (DAPO-Math-17k)
+    max_prompt_tokens: int
+    max_completion_tokens: int
+    groups: int
+    group_size: int
+    steps: int
+    learning_rate: float
+    lora_rank: int = 0  # 0 trains every weight
+    micro_batch: int = 0  # completions in one forward pass; 0 means the whole step at once
+
+    @property
+    def longest_answer(self) -> int:
+        """Tokens a completion may have outside training: twice as many, so that hard problems are not cut off."""
+        return 2 * self.max_completion_tokens
+
+
+SCALES = {
+    "tiny": Scale(
+        name="tiny",
+        reason="1.7 M parameters on two CPU cores: float32 (many CPUs emulate bf16), every weight trained, no instruction "
+        "in the prompt because so small a model cannot follow one",
+        model="tiny-base",
+        engine="transformers",
+        dtype="float32",
+        template="bare",
+        problems="tiny",
+        max_prompt_tokens=96,
+        max_completion_tokens=96,
+        groups=8,
+        group_size=8,
+        steps=130,
+        learning_rate=4e-4,
+    ),
+    "t4": Scale(
+        name="t4",
+        reason="Qwen3-4B-Base on 15 GB: float16 because Turing has no bf16, LoRA, groups of 8 so that a hard prompt still "
+        "has a right completion in its group",
+        model="unsloth/Qwen3-4B-Base",
+        engine="unsloth",
+        dtype="float16",
+        template="zero",
+        problems="dapo",
+        max_prompt_tokens=256,
+        max_completion_tokens=1536,
+        groups=1,
+        group_size=8,
+        steps=200,
+        learning_rate=5e-6,
+        lora_rank=32,
+        micro_batch=1,
+    ),
+    "a100": Scale(
+        name="a100",
+        reason="Qwen3-4B-Base on 40-80 GB: bfloat16, LoRA, four groups of 16, room for longer thoughts",
+        model="unsloth/Qwen3-4B-Base",
+        engine="unsloth",
+        dtype="bfloat16",
+        template="zero",
+        problems="dapo",
+        max_prompt_tokens=256,
+        max_completion_tokens=3072,
+        groups=4,
+        group_size=16,
+        steps=200,
+        learning_rate=5e-6,
+        lora_rank=32,
+        micro_batch=8,
+    ),
+    "cluster": Scale(
+        name="cluster",
+        reason="Qwen3-4B-Base on several GPUs under accelerate: bfloat16, every weight trained, plain TRL",
+        model="Qwen/Qwen3-4B-Base",
+        engine="transformers",
+        dtype="bfloat16",
+        template="zero",
+        problems="dapo",
+        max_prompt_tokens=256,
+        max_completion_tokens=3072,
+        groups=32,
+        group_size=16,
+        steps=500,
+        learning_rate=1e-6,
+        micro_batch=4,
+    ),
+}
+
+
+def get_scale(name: str | None = None) -> Scale:
+    """The named scale, or the one `R1LAB_SCALE` names, or tiny. ValueError names the choices."""
+    name = name or os.environ.get("R1LAB_SCALE") or "tiny"
+    if name not in SCALES:
+        raise ValueError(f"unknown scale {name!r}: set R1LAB_SCALE to one of {', '.join(SCALES)}")
+    return SCALES[name]
+
+
+def output_folder() -> Path:
+    """Where runs write (`R1LAB_OUTPUT`, default `build/runs` of the project), created if missing.
+
+    Raises PermissionError with the fix in it when the folder cannot be written.
+    """
+    folder = Path(os.environ.get("R1LAB_OUTPUT") or DATA.parent / "build" / "runs")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise PermissionError(
+            f"cannot write to the output folder {folder} ({error.strerror}): set R1LAB_OUTPUT to a folder you own"
+        ) from error
+    return folder

@@ -1,0 +1,159 @@
+"""What every GRPO stage shares: the TRL config, a model to train, a metrics log, and a safe way to resume."""
+
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from r1lab.evaluation import has_self_check
+from r1lab.languages import language_share
+from r1lab.policy import load_model
+from r1lab.scale import Scale
+
+
+def self_check(completions, **_) -> list[float]:
+    """1.0 where a completion checks itself. Watched with weight 0, never paid for."""
+    return [float(has_self_check(_text(completion))) for completion in completions]
+
+
+def language_share_of_target(completions, language, **_) -> list[float | None]:
+    """Share of a completion's function words in the question's language. Watched with weight 0."""
+    return [language_share(_text(c), lang) for c, lang in zip(completions, language, strict=True)]
+
+
+def _text(completion: str | list[dict[str, str]]) -> str:
+    return (
+        completion
+        if isinstance(completion, str)
+        else "".join(str(m.get("content") or "") for m in completion)
+    )
+
+
+WATCHED = (self_check, language_share_of_target)
+
+
+def make_grpo_args(scale: Scale, output: Path | str, **overrides: Any):
+    """The `trl.GRPOConfig` of a scale; `overrides` replace any of its fields.
+
+    Every value that a TRL release has changed the default of is set here, so that the same notebook means the same
+    thing under trl 1.14 and 1.16. Raises ValueError on a field the installed TRL does not know: a silently dropped
+    typo would train something else.
+    """
+    from trl import GRPOConfig
+
+    completions = scale.groups * scale.group_size
+    micro_batch = scale.micro_batch or completions
+    values = {
+        "output_dir": str(output),
+        # The group and the step
+        "num_generations": scale.group_size,
+        "per_device_train_batch_size": micro_batch,
+        "gradient_accumulation_steps": completions // micro_batch,
+        "max_steps": scale.steps,
+        # Sampling: temperature 1 and nothing cut off, so that the samples are the policy's own
+        "max_completion_length": scale.max_completion_tokens,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "top_k": 0,
+        # The loss: on-policy (one update a batch), no KL term, so no reference model (Yu et al., 2025)
+        "loss_type": "dapo",
+        "beta": 0.0,
+        "scale_rewards": "group",
+        "num_iterations": 1,
+        "use_bias_correction_kl": False,
+        # The optimizer
+        "learning_rate": scale.learning_rate,
+        "lr_scheduler_type": "constant_with_warmup",
+        "warmup_steps": 5,
+        "max_grad_norm": 1.0,
+        # The machine
+        "use_cpu": scale.name == "tiny",
+        "bf16": scale.dtype == "bfloat16",
+        "fp16": scale.dtype == "float16",
+        "gradient_checkpointing": scale.name != "tiny",
+        "use_vllm": scale.engine == "unsloth",
+        "dataloader_num_workers": 0,
+        "seed": 0,
+        # The log and the checkpoints
+        "logging_steps": 1,
+        "save_steps": 50,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+    values.update(overrides)
+    known = {field.name for field in fields(GRPOConfig)}
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        raise ValueError(
+            f"GRPOConfig has no field {', '.join(unknown)}: see `help(trl.GRPOConfig)` for the names"
+        )
+    return GRPOConfig(**{name: value for name, value in values.items() if name in known})
+
+
+def load_trainable(scale: Scale, model: str | Path | None = None) -> tuple[Any, Any]:
+    """(model, tokenizer) ready for a trainer: the scale's base model or `model`; LoRA adapters where the scale asks."""
+    if scale.engine == "unsloth":
+        from unsloth import FastLanguageModel  # must come before trl and transformers are used
+
+        policy, tokenizer = FastLanguageModel.from_pretrained(
+            model_name=str(model or scale.model),
+            max_seq_length=scale.max_prompt_tokens + scale.max_completion_tokens,
+            load_in_4bit=False,
+            fast_inference=True,
+            max_lora_rank=scale.lora_rank,
+        )
+        targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+        policy = FastLanguageModel.get_peft_model(
+            policy, r=scale.lora_rank, lora_alpha=2 * scale.lora_rank, target_modules=targets
+        )
+        return policy, tokenizer
+    return load_model(model or scale.model, scale.dtype)
+
+
+class MetricsLog(TrainerCallback):
+    """Writes the trainer's whole log to `path` as JSON after every step, atomically, and hands each row to `show`."""
+
+    def __init__(self, path: Path | str, show=None):
+        self.path, self.show = Path(path), show
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        write_json(state.log_history, self.path)
+        if self.show and logs:
+            self.show({**logs, "step": state.global_step})
+
+
+def write_json(value: Any, path: Path | str) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        json.dump(value, stream, separators=(",", ":"))
+    os.replace(temporary, path)
+
+
+def last_checkpoint(output: Path | str) -> str | None:
+    """The newest complete checkpoint in `output`, to hand to `trainer.train(resume_from_checkpoint=...)`, or None.
+
+    The trainer writes trainer_state.json last, so a folder without it was cut off by a crash and is passed over.
+    """
+    found = []
+    for folder in Path(output).glob("checkpoint-*"):
+        try:
+            state = json.loads((folder / "trainer_state.json").read_text())
+        except (OSError, ValueError):
+            continue
+        found.append((state["global_step"], str(folder)))
+    return max(found)[1] if found else None
+
+
+def drop_checkpoints(output: Path | str) -> None:
+    """Remove the checkpoints of an earlier run from `output`, so that a new run can not resume from them by mistake."""
+    for folder in Path(output).glob("checkpoint-*"):
+        shutil.rmtree(folder)

@@ -1,0 +1,78 @@
+"""R1-Zero: GRPO straight from a base model, paid by rules alone (DeepSeek-AI, 2025, section 2.2)."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from r1lab.policy import set_threads
+from r1lab.problems import load_scale_problems, to_training_rows
+from r1lab.rewards import make_reward
+from r1lab.scale import Scale
+from r1lab.stages.grpo import (
+    WATCHED,
+    MetricsLog,
+    drop_checkpoints,
+    last_checkpoint,
+    load_trainable,
+    make_grpo_args,
+)
+
+REWARDS = ("accuracy", "logic", "code", "format")  # one verifier per kind of answer, and the format
+FORMAT_WEIGHT = 0.5  # well-formed is worth half as much as right: form alone must never beat substance
+
+
+def zero_dataset(scale: Scale):
+    """The training problems as a `datasets.Dataset` in a fixed shuffle, prompts rendered for the scale's policy."""
+    from datasets import Dataset
+
+    rows = to_training_rows(load_scale_problems(scale, "train"), scale.template)
+    return Dataset.from_list(rows).shuffle(seed=0)
+
+
+def zero_rewards() -> dict[str, Any]:
+    """The arguments of `GRPOTrainer` and `GRPOConfig` that say what is paid for: reward functions and weights."""
+    # An answer must be worked out: `12+7` equals 19, but handing the question back is no answer.
+    options = {"accuracy": {"require_simplified": True}}
+    functions = [make_reward(name, **options.get(name, {})) for name in REWARDS]
+    weights = [FORMAT_WEIGHT if name == "format" else 1.0 for name in REWARDS]
+    return {"reward_funcs": [*functions, *WATCHED], "reward_weights": [*weights, *(0.0 for _ in WATCHED)]}
+
+
+def make_zero_trainer(
+    scale: Scale, output: Path | str, *, model: str | Path | None = None, show=None, **overrides
+):
+    """A `trl.GRPOTrainer` for R1-Zero at this scale; the same few lines as in notebook 04."""
+    from transformers import PrinterCallback
+    from trl import GRPOTrainer
+
+    set_threads()
+    policy, tokenizer = load_trainable(scale, model)
+    rewards = zero_rewards()
+    trainer = GRPOTrainer(
+        model=policy,
+        processing_class=tokenizer,
+        reward_funcs=rewards["reward_funcs"],
+        args=make_grpo_args(scale, output, reward_weights=rewards["reward_weights"], **overrides),
+        train_dataset=zero_dataset(scale),
+        callbacks=[MetricsLog(Path(output) / "metrics.json", show=show)],
+    )
+    trainer.remove_callback(
+        PrinterCallback
+    )  # MetricsLog keeps the log; a line of thirty numbers a step helps nobody
+    return trainer
+
+
+def train_zero(scale: Scale, output: Path | str, *, resume: bool = False, **options) -> dict[str, Any]:
+    """Train R1-Zero and save the model in `output`. Returns the log history and the seconds training took.
+
+    With `resume` it goes on from the newest complete checkpoint in `output`, if there is one; without, checkpoints that
+    an earlier run left there are removed.
+    """
+    if not resume:
+        drop_checkpoints(output)
+    trainer = make_zero_trainer(scale, output, **options)
+    started = time.time()
+    trainer.train(resume_from_checkpoint=last_checkpoint(output))
+    seconds = time.time() - started
+    trainer.save_model(str(output))
+    return {"history": trainer.state.log_history, "seconds": round(seconds, 1), "trainer": trainer}

@@ -1,0 +1,7 @@
+"""Everything that is looked at: curves of a training run, figures of an evaluation, and completions as pages."""
+
+from r1lab.view.curves import TrainingPlot, plot_by_group, plot_pass_at_k, plot_training
+from r1lab.view.progress import progress_line
+from r1lab.view.traces import show_traces
+
+__all__ = ["TrainingPlot", "plot_by_group", "plot_pass_at_k", "plot_training", "progress_line", "show_traces"]

@@ -1,0 +1,16 @@
+"""Every test runs offline, at scale tiny, on few threads, and draws the same examples each time."""
+
+import os
+
+# Before anything imports torch or transformers, which read these once.
+os.environ["R1LAB_SCALE"] = "tiny"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from hypothesis import settings
+
+# The first draw of a strategy may pay for an import, and CI machines stall: time limits would only be noise.
+settings.register_profile("r1lab", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile("r1lab")

@@ -1,0 +1,74 @@
+"""The command line: every command starts, and mistakes are one sentence with exit code 2."""
+
+import subprocess
+import sys
+
+import pytest
+
+from r1lab.__main__ import COMMANDS, main
+from r1lab.chat import BOLD, DIM, PLAIN, colour
+
+
+@pytest.mark.parametrize("command", ["doctor", "zero", "eval", "chat", "bench", "base"])
+def test_mistakes_are_one_sentence(command, capsys, monkeypatch):
+    monkeypatch.setenv("R1LAB_SCALE", "huge")
+    arguments = {"eval": ["tiny-base"], "base": ["--problems-only", "--output", "/dev/null/x"]}.get(
+        command, []
+    )
+    assert main([command, *arguments]) == 2
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("r1lab: ") and "\n" not in said
+
+
+def test_unknown_command(capsys):
+    assert main(["dokter"]) == 2
+    assert all(command in capsys.readouterr().err for command in COMMANDS)
+
+
+def test_help_names_every_command(capsys):
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    assert all(command in said for command in COMMANDS)
+
+
+def test_eval_of_a_missing_model(capsys):
+    assert main(["eval", "tiny-bass", "--limit", "4"]) == 2
+    assert "tiny-base" in capsys.readouterr().err
+
+
+def test_doctor_finds_the_tiny_scale_healthy(capsys, monkeypatch):
+    monkeypatch.setenv("R1LAB_SCALE", "tiny")
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    for finding in (
+        "python",
+        "packages",
+        "scale",
+        "grader",
+        "template tail",
+        "stop token",
+        "group std",
+        "longest sample",
+        "ETA",
+    ):
+        assert f"ok   {finding}" in said
+
+
+def test_chat_answers_a_piped_question():
+    run = subprocess.run(
+        [sys.executable, "-m", "r1lab", "chat", "tiny-base"],
+        input="Hello!\n\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 0, run.stderr
+    assert len(run.stdout.splitlines()) >= 2
+
+
+def test_colour_dims_the_reasoning_even_when_tags_arrive_in_pieces():
+    text = "<think>7+7=14.</think> <answer>14</answer>"
+    whole = "".join(colour(iter([text])))
+    assert whole == f"{DIM}<think>7+7=14.</think>{PLAIN} {BOLD}14{PLAIN}{PLAIN}"
+    assert "".join(colour(iter(text))) == whole
+    assert "".join(colour(iter(["3 < 5, ", "a <", " b"]))) == f"3 < 5, a < b{PLAIN}"

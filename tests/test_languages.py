@@ -1,0 +1,79 @@
+"""The function-word sets and what they say about short reasoning."""
+
+import time
+
+import pytest
+
+from r1lab.languages import ENGLISH, INDONESIAN, count_function_words, language_share
+
+TINY_ENGLISH = "first then next after that so the answer is wait check not number behind lies honest says"
+TINY_INDONESIAN = (
+    "pertama lalu kemudian selanjutnya setelah itu jadi jawabannya adalah tunggu cek bukan nomor di belakang "
+    "bohong jujur kata bilang"
+)
+
+
+def test_the_sets_are_large_disjoint_and_know_the_tiny_world():
+    assert len(ENGLISH) >= 150 and len(INDONESIAN) >= 150
+    assert not ENGLISH & INDONESIAN
+    assert set(TINY_ENGLISH.split()) <= ENGLISH
+    assert set(TINY_INDONESIAN.split()) <= INDONESIAN
+
+
+@pytest.mark.parametrize(
+    ("text", "english", "indonesian"),
+    [
+        ("<think>First 12+7=19. Then 19-5=14.</think> <answer>14</answer>", 1.0, 0.0),
+        ("<think>Pertama 12+7=19. Lalu 19-5=14.</think> <answer>14</answer>", 0.0, 1.0),
+        ("<think>First 12+7=19. Lalu 19-5=14.</think> <answer>14</answer>", 0.5, 0.5),
+        ("Jadi jawabannya 14.", 0.0, 1.0),
+        ("LET'S WAIT", 1.0, 0.0),
+        ("let’s wait", 1.0, 0.0),
+        ("She pays $5 and then $6, so the total is $11.", 1.0, 0.0),
+    ],
+)
+def test_share(text, english, indonesian):
+    assert language_share(text, "en") == english
+    assert language_share(text, "id") == indonesian
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "<think></think><answer>14</answer>",
+        "12+7=19",
+        "Ani, Budi",
+        "x = 4",
+        "$if x and y then z$",
+        r"\[ x \text{ if } y \]",
+        r"\( \text{and so} ",
+        "`if x else y`",
+        "```python\nif x:\n    return not y\n```",
+        "```python\nif not closed and",
+        "def f(x): return 4*x+1 if x%2==0 else 3",
+        "def f(x):\n    if x:\n        return not x\n",
+    ],
+)
+def test_no_evidence(text):
+    assert language_share(text, "en") is None
+    assert language_share(text, "id") is None
+
+
+def test_a_function_ends_where_its_indentation_ends():
+    text = "def f(x):\n    return x if x else 1\nJadi jawabannya itu."
+    assert count_function_words(text) == {"en": 0, "id": 3}
+
+
+def test_another_language_is_refused():
+    with pytest.raises(ValueError, match="choose one of en, id"):
+        language_share("bonjour", "fr")
+
+
+@pytest.mark.parametrize(
+    "piece", ["$", "$$ ", r"\(", r"\[", "`", "```", "def f(", "def f(x):\n ", "<", "\\a", "a'"]
+)
+def test_hostile_text_costs_linear_time(piece):
+    start = time.perf_counter()
+    language_share(piece * (40_000 // len(piece)), "en")
+    assert time.perf_counter() - start < 1.0

@@ -1,0 +1,285 @@
+"""The committed notebooks are clean, whole and consistent, and the machinery that runs and cleans them does its job."""
+
+import json
+import re
+from urllib.parse import unquote
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from r1lab import course
+from r1lab.course import ROOT, CourseError, clean_notebook, foreign_paths, tags, to_text
+
+REPOSITORY = "r1lab/r1lab"
+CODE_WIDTH = 88  # what Colab and a projector show without scrolling
+MAX_BYTES = 400_000
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+notebooks = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+# --- the committed notebooks ------------------------------------------------------------------------------------------
+
+
+def test_the_course_has_its_first_notebooks():
+    assert {"00_tour", "01_rl_basics", "04_r1_zero"} <= {path.stem for path in PATHS}
+    assert all(re.fullmatch(r"\d\d_[a-z0-9_]+", path.stem) for path in PATHS)
+
+
+@notebooks
+def test_valid_small_and_named_python3(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert path.stat().st_size < MAX_BYTES
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert not [cell for cell in notebook.cells if not cell.source.strip()], "an empty cell"
+
+
+@notebooks
+def test_clean(path):
+    """`make notebooks` (or `python -m r1lab clean`) would change nothing: no stderr, widgets, timestamps or paths."""
+    assert path.read_text(encoding="utf-8") == to_text(clean_notebook(read(path), path.name))
+
+
+@notebooks
+def test_every_code_cell_ran_in_order_without_error(path):
+    ran = [cell for cell in code_cells(read(path)) if course.SKIP_TAG not in tags(cell)]
+    assert [cell.execution_count for cell in ran] == list(range(1, len(ran) + 1))
+    for cell in ran:
+        failed = any(output.output_type == "error" for output in cell.outputs)
+        assert not failed or {"raises-exception", "nbval-raises-exception"} & set(tags(cell)), cell.source[
+            :80
+        ]
+
+
+@notebooks
+def test_tags_are_known_and_on_code_cells(path):
+    for cell in read(path).cells:
+        wrong = [tag for tag in tags(cell) if tag.startswith("nbval-") and cell.cell_type != "code"]
+        known = {"nbval-skip", "nbval-ignore-output", "nbval-check-output", "nbval-raises-exception"}
+        unknown = [tag for tag in tags(cell) if tag.startswith("nbval-") and tag not in known]
+        assert not wrong and not unknown, (wrong, unknown, cell.source[:80])
+
+
+@notebooks
+def test_code_fits_the_screen(path):
+    wide = [
+        line for cell in code_cells(read(path)) for line in cell.source.splitlines() if len(line) > CODE_WIDTH
+    ]
+    assert not wide
+
+
+@notebooks
+def test_first_cell_opens_this_notebook_in_colab(path):
+    first = read(path).cells[0]
+    url = f"https://colab.research.google.com/github/{REPOSITORY}/blob/main/notebooks/{path.name}"
+    assert first.cell_type == "markdown"
+    assert f"(https://colab.research.google.com/assets/colab-badge.svg)]({url})" in first.source
+
+
+@notebooks
+def test_relative_links_and_images_exist(path):
+    missing = []
+    for cell in read(path).cells:
+        if cell.cell_type != "markdown":
+            continue
+        text = re.sub(r"```.*?```|`[^`\n]*`", "", cell.source, flags=re.DOTALL)
+        targets = re.findall(r"\]\(\s*<?([^)\s>]+)", text) + re.findall(
+            r"""(?:src|href)=["']([^"']+)""", text
+        )
+        for target in targets:
+            if "://" in target or target.startswith(("#", "mailto:", "data:", "attachment:")):
+                continue
+            if not (path.parent / unquote(target.partition("#")[0])).exists():
+                missing.append(target)
+    assert not missing
+
+
+# --- the cleaner ------------------------------------------------------------------------------------------------------
+
+
+def messy_notebook():
+    cells = [
+        new_markdown_cell("# Title"),
+        new_code_cell(
+            "x = 1\nx",
+            execution_count=7,
+            metadata={
+                "tags": ["nbval-check-output"],
+                "execution": {"shell.execute_reply": "2026"},
+                "scrolled": True,
+            },
+            outputs=[
+                new_output("stream", name="stdout", text="step 1\rstep 2\rste"),
+                new_output("stream", name="stderr", text="Warning: noise"),
+                new_output("stream", name="stdout", text="p 3\nend\n"),
+                new_output("display_data", data={course.WIDGET: {"model_id": "1"}, "text/plain": "bar"}),
+                new_output("execute_result", data={"text/plain": "1"}, execution_count=7),
+            ],
+        ),
+        new_code_cell("!pip install r1lab", metadata={"tags": ["nbval-skip"]}, execution_count=8),
+        new_code_cell("x = 1\nx", execution_count=9),
+        new_code_cell("x = 1\nx", execution_count=12),
+    ]
+    metadata = {
+        "widgets": {"state": 1},
+        "colab": {"gpuType": "T4"},
+        "accelerator": "GPU",
+        "kernelspec": {"name": "me", "display_name": "Me"},
+    }
+    return new_notebook(cells=cells, metadata=metadata)
+
+
+def test_clean_notebook_keeps_results_and_drops_the_moment():
+    dirty = messy_notebook()
+    before = to_text(dirty)
+    clean = clean_notebook(dirty)
+    assert to_text(dirty) == before, "the argument was changed"
+    nbformat.validate(clean)
+    assert clean.metadata == {
+        "accelerator": "GPU",
+        "colab": {"gpuType": "T4"},
+        "kernelspec": course.KERNELSPEC,
+        "language_info": {"name": "python"},
+    }
+    first, skipped, *rest = code_cells(clean)
+    assert [output.output_type for output in first.outputs] == ["stream", "execute_result"]
+    assert first.outputs[0].text == "step 3\nend\n"
+    assert first.outputs[1].execution_count == first.execution_count == 1
+    assert first.metadata == {"tags": ["nbval-check-output"]}
+    assert skipped.execution_count is None
+    assert [cell.execution_count for cell in rest] == [2, 3]
+    assert len({cell.id for cell in clean.cells}) == len(clean.cells)
+
+
+def test_cleaning_twice_changes_nothing_and_ids_depend_on_the_source_only():
+    once, other = clean_notebook(messy_notebook()), clean_notebook(messy_notebook())
+    assert to_text(once) == to_text(other) == to_text(clean_notebook(once))
+
+
+@pytest.mark.parametrize(
+    "text", ["/home/ani/r1lab", "in /tmp/x7/y", "/Users/ani", "C:\\Users", f"{ROOT}/data"]
+)
+def test_clean_notebook_refuses_paths_of_a_machine(text):
+    output = new_output("stream", name="stdout", text=f"saved to {text}\n")
+    notebook = new_notebook(cells=[new_code_cell("save()", outputs=[output], execution_count=1)])
+    with pytest.raises(CourseError, match="cell 1"):
+        clean_notebook(notebook, "05.ipynb")
+
+
+@pytest.mark.parametrize(
+    "text", ["build/runs/zero", "../data/tmp", "https://example.org/home/x", "1/2 and/or 3", "~/r1lab"]
+)
+def test_relative_paths_and_addresses_are_fine(text):
+    assert foreign_paths(new_notebook(cells=[new_markdown_cell(text)])) == []
+
+
+# --- the executor and the pages ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_course(tmp_path):
+    """A repository of one or two notebooks; call it with lists of cells."""
+
+    def make(*sources):
+        (tmp_path / "notebooks").mkdir()
+        (tmp_path / "images").mkdir()
+        (tmp_path / "images" / "a.png").write_bytes(b"\x89PNG")
+        for number, cells in enumerate(sources):
+            notebook = clean_notebook(new_notebook(cells=cells))
+            (tmp_path / "notebooks" / f"0{number}_part.ipynb").write_text(to_text(notebook))
+        return tmp_path
+
+    return make
+
+
+def test_run_course_writes_pages_that_ask_the_network_for_nothing(small_course):
+    root = small_course(
+        [
+            new_markdown_cell(
+                "[![Open](https://example.org/badge.svg)](https://example.org) ![a](../images/a.png)"
+            ),
+            new_markdown_cell(
+                "Next: [one](01_part.ipynb#two), see [data](../images/a.png), $x^2$ and\n\n$$\\frac{a}{b}$$"
+            ),
+            new_code_cell("import os\nprint(os.environ['R1LAB_SCALE'], os.path.basename(os.getcwd()))"),
+        ],
+        [
+            new_code_cell("1 / 0", metadata={"tags": ["nbval-skip"]}),
+            new_code_cell(
+                "import os, pathlib\npathlib.Path(os.environ['R1LAB_OUTPUT'], 'x.json').write_text('{}')"
+            ),
+        ],
+    )
+    index = course.run_course(root=root)
+    assert index == root / "build" / "course" / "index.html"
+    html = (index.parent / "00_part.html").read_text()
+    assert "tiny notebooks" in html
+    assert re.findall(r"""(?:src|xlink:href)=["'](?!data:)[^"']*""", html) == []
+    assert not re.search(r"<script|<link|<iframe|@import|url\(http", html)
+    assert html.count("<math") == 2 and "data:image/png;base64,iVBORw==" in html
+    assert 'href="01_part.html#two"' in html and 'href="../../images/a.png"' in html
+    assert (index.parent / "results" / "x.json").is_file()
+    assert "01_part.html" in index.read_text() and "No evaluation report" in index.read_text()
+    executed = json.loads((index.parent / "00_part.ipynb").read_text())
+    assert executed["cells"][-1]["execution_count"] == 1
+    assert read(root / "notebooks" / "00_part.ipynb").cells[-1].execution_count is None, (
+        "the source was changed"
+    )
+
+
+def test_the_index_shows_before_and_after(tmp_path):
+    for name, value in (("zero-before", 0.31), ("zero-after", 0.92)):
+        overall = {"greedy_accuracy": {"value": value, "low": value - 0.04, "high": value + 0.04, "n": 500}}
+        report = {"overall": overall, "by": {"domain": {"logic": overall}, "level": {"hard": overall}}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(report))
+    table = course.results_table(tmp_path)
+    assert [line.split("|")[1].strip() for line in table.splitlines()] == ["policy", "---", "base", "R1-Zero"]
+    assert "31 % [27, 35]" in table and "92 % [88, 96]" in table
+    html = course.index_page([], {}, tmp_path)
+    assert html.count("<table>") == 4 and "<td>logic</td>" in html and "<td>hard</td>" in html
+
+
+def test_a_failing_cell_is_named_in_one_sentence(small_course, capsys, monkeypatch):
+    root = small_course(
+        [new_code_cell("x = 1"), new_markdown_cell("hm"), new_code_cell("raise ValueError('no model')")]
+    )
+    before = (root / "notebooks" / "00_part.ipynb").read_text()
+    with pytest.raises(
+        CourseError, match=r"00_part\.ipynb stopped at code cell 2 of 2: ValueError: no model"
+    ):
+        course.refresh_notebooks(root=root)
+    assert (root / "notebooks" / "00_part.ipynb").read_text() == before
+    monkeypatch.setattr(course.run_course, "__defaults__", ((), root))
+    assert course.main_course([]) == 1
+    assert "error: 00_part.ipynb stopped at code cell 2 of 2" in capsys.readouterr().err
+
+
+def test_refresh_runs_cleans_and_is_stable(small_course):
+    root = small_course([new_code_cell("import sys\nprint(1)\nprint(2, file=sys.stderr)\n3")])
+    (path,) = course.refresh_notebooks(root=root)
+    first = path.read_text()
+    (cell,) = read(path).cells
+    assert [output.output_type for output in cell.outputs] == ["stream", "execute_result"]
+    course.refresh_notebooks(root=root)
+    assert path.read_text() == first
+
+
+def test_nothing_to_run_is_said(tmp_path):
+    with pytest.raises(CourseError, match="starts with 99"):
+        course.notebook_paths(["99"], tmp_path)
+
+
+def test_main_clean_rewrites_only_what_is_dirty(tmp_path, capsys):
+    path = tmp_path / "a.ipynb"
+    path.write_text(nbformat.writes(messy_notebook()))
+    assert course.main_clean([str(path)]) == 0 and "cleaned" in capsys.readouterr().out
+    assert course.main_clean([str(path)]) == 0 and capsys.readouterr().out == ""

@@ -1,0 +1,59 @@
+"""The base model's making, in miniature: the layout matches the chat template, the loss falls, the seed decides."""
+
+import torch
+
+from r1lab.policy import load_policy
+from r1lab.tiny.corpus import documents
+from r1lab.tiny.general import general_prompts
+from r1lab.tiny.pretrain import Recipe, Size, batches, encode, pretrain, rate_at
+from r1lab.tiny.tokenizer import VOCABULARY_SIZE, train_tokenizer
+
+RECIPE = Recipe(documents=1600, batch=16, warmup=10)
+SIZE = Size(hidden_size=32, layers=1, heads=2, kv_heads=1, mlp=64, head_dim=16)
+
+
+def test_documents_are_laid_out_as_the_chat_template_renders_them():
+    tokenizer = load_policy("tiny-base").tokenizer
+    rows = [row for _, row in zip(range(200), documents(9), strict=False)] + [
+        {"prompt": row["prompt"], "reply": row["good"]} for row in general_prompts()
+    ]
+    for row, (ids, prompt) in zip(rows, encode(tokenizer, rows), strict=True):
+        asked = tokenizer.apply_chat_template(
+            [{"role": "user", "content": row["prompt"]}], tokenize=False, add_generation_prompt=True
+        )
+        assert ids[:prompt] == tokenizer(asked, add_special_tokens=False)["input_ids"]
+        whole = tokenizer(asked + row["reply"] + tokenizer.eos_token, add_special_tokens=False)["input_ids"]
+        assert ids == whole, "the reply must not be tokenised differently after the prompt"
+
+
+def test_batches_weigh_the_reply_and_ignore_padding():
+    tokenizer = load_policy("tiny-base").tokenizer
+    ids, weights = next(batches(tokenizer, documents(9), RECIPE))
+    assert ids.shape == weights.shape and ids.shape[0] == RECIPE.batch and ids.shape[1] % 8 == 0
+    assert set(weights.unique().tolist()) <= {0.0, float(torch.tensor(RECIPE.prompt_weight)), 1.0}
+    assert torch.all(weights[ids == tokenizer.pad_token_id] == 0)
+    assert torch.all((ids == tokenizer.eos_token_id).sum(1) == 1)
+    assert torch.all(weights[ids == tokenizer.eos_token_id] == 1)
+
+
+def test_pretraining_learns_and_follows_its_seed(tmp_path):
+    tokenizer = train_tokenizer(documents(1), 2000)
+    assert len(tokenizer) == VOCABULARY_SIZE
+    runs = []
+    for name in ("a", "b"):
+        runs.append(
+            pretrain(
+                tokenizer, documents(0), tmp_path / name, size=SIZE, recipe=RECIPE, log=lambda line: None
+            )
+        )
+    losses = [[row["loss"] for row in run] for run in runs]
+    assert losses[0] == losses[1]
+    assert losses[0][-1] < 0.85 * losses[0][0]
+    assert load_policy(tmp_path / "a").generate(["Hello!"], max_new_tokens=3)
+
+
+def test_the_rate_warms_up_holds_and_decays():
+    steps = RECIPE.documents // RECIPE.batch
+    rates = [rate_at(step, steps, RECIPE) for step in range(steps)]
+    assert rates[0] < 0.2 and max(rates) == 1.0 and 0 < rates[-1] < 0.1
+    assert rates[RECIPE.warmup : steps // 2] == [1.0] * (steps // 2 - RECIPE.warmup)

@@ -1,0 +1,359 @@
+"""The contract of every reward, and the verdicts of format, logic, code and grading."""
+
+import asyncio
+import json
+import pickle
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from r1lab.prompts import format_completion
+from r1lab.rewards import grade, grade_many, make_reward
+from r1lab.rewards.base import LONGEST_TEXT, completion_text
+from r1lab.rewards.code import same_value
+from r1lab.rewards.logic import read_names, spoken_names
+
+NAMES = ("accuracy", "code", "format", "logic")
+TESTS = json.dumps({"function": "f", "cases": [[[3], 13], [[4], 17], [[6], 25], [[9], 37]]})
+COLUMNS = {
+    "accuracy": {"solution": "14"},
+    "format": {},
+    "logic": {"solution": "Ani, Budi"},
+    "code": {"tests": TESTS},
+}
+RIGHT = {
+    "accuracy": format_completion("7+7=14.", "14"),
+    "format": format_completion("a", "b"),
+    "logic": format_completion("Ani lies.", "Budi, Ani"),
+    "code": format_completion("17-13=4.", "def f(x): return 4*x+1"),
+}
+
+
+def score(name, completions, *, options=None, **columns):
+    """Scores of completions that all answer the same problem."""
+    return make_reward(name, **(options or {}))(
+        completions, **{key: [value] * len(completions) for key, value in columns.items()}
+    )
+
+
+# ------------------------------------------------------------------------------------------- the contract
+
+
+def test_unknown_name_lists_the_names():
+    with pytest.raises(ValueError, match="accuracy, code, format, logic"):
+        make_reward("acuracy")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_reward_keeps_the_contract(name):
+    reward = make_reward(name)
+    assert reward.__name__ == name
+    assert reward([], **{key: [] for key in COLUMNS[name]}) == []
+    assert score(name, [RIGHT[name], "", "junk"], **COLUMNS[name]) == [1.0, 0.0, 0.0]
+    again = pickle.loads(pickle.dumps(reward))
+    assert again.__name__ == name and vars(again) == vars(reward)
+    assert again([RIGHT[name]], **{key: [value] for key, value in COLUMNS[name].items()}) == [1.0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_called_the_way_trl_calls_it(name):
+    metrics, extra = [], []
+    columns = {"solution": ["14"], "tests": [TESTS], "language": ["en"]} | {
+        k: [v] for k, v in COLUMNS[name].items()
+    }
+    scores = make_reward(name)(
+        prompts=[[{"role": "user", "content": "?"}]],
+        completions=[[{"role": "assistant", "content": RIGHT[name]}]],
+        completion_ids=[[1, 2]],
+        trainer_state=None,
+        log_extra=lambda *said: extra.append(said),
+        log_metric=lambda *said: metrics.append(said),
+        **columns,
+    )
+    assert scores == [1.0] and all(value == 0.0 for _, value in metrics)
+
+
+def test_unscorable_golds_are_counted():
+    metrics = {}
+    scores = make_reward("accuracy")(["", ""], solution=["", "14"], log_metric=metrics.__setitem__)
+    assert scores == [None, 0.0] and metrics == {"accuracy/unscorable": 1.0, "accuracy/unverified": 0.0}
+
+
+@pytest.mark.parametrize("name", ("accuracy", "logic", "code"))
+def test_a_wrong_dataset_raises_and_names_the_column(name):
+    column = next(iter(COLUMNS[name]))
+    with pytest.raises(ValueError, match=f"needs the dataset column '{column}'"):
+        make_reward(name)(["a"])
+    with pytest.raises(ValueError, match=f"2 values in column '{column}' for 1"):
+        make_reward(name)(["a"], **{column: ["x", "y"]})
+    with pytest.raises(ValueError, match="1 values in column 'verifier' for 2"):
+        make_reward(name)(["a", "b"], verifier=["math"], **{column: ["", ""]})
+
+
+def test_unreadable_tests_raise():
+    with pytest.raises(ValueError, match="column 'tests' does not read"):
+        score("code", ["x"], tests="{not json")
+
+
+def test_answer_is_an_alias_of_solution():
+    assert score("accuracy", [RIGHT["accuracy"]], answer="14") == [1.0]
+    assert score("logic", [RIGHT["logic"]], answer="Ani, Budi") == [1.0]
+
+
+def test_a_mixed_batch_is_routed_by_problem():
+    batch = {
+        "completions": [RIGHT["accuracy"], RIGHT["logic"], RIGHT["code"], "junk"],
+        "solution": ["14", "Ani, Budi", "def f(x): return 4*x+1", "14"],
+        "tests": ["", "", TESTS, ""],
+        "verifier": ["math", "logic", "code", "math"],
+    }
+    assert make_reward("accuracy")(**batch) == [1.0, None, None, 0.0]
+    assert make_reward("logic")(**batch) == [None, 1.0, None, None]
+    assert make_reward("code")(**batch) == [None, None, 1.0, None]
+    assert make_reward("format")(**batch) == [1.0, 1.0, 1.0, 0.0]
+
+
+# None would count as 0 in TRL's group sum: it must never be something a completion can choose.
+GOLDS = {"accuracy": ("solution", ["14", "", None, "#### ", "Prove that …", "2\\sqrt{3}", "Ani"]),
+         "logic": ("solution", ["Ani", "", None, " , "]),
+         "code": ("tests", [TESTS, "", None])}  # fmt: skip
+SAID = [
+    *RIGHT.values(),
+    "",
+    None,
+    "\ud800",
+    "<answer>",
+    "\\boxed{",
+    7,
+    [{"role": "assistant"}],
+    "x" * (LONGEST_TEXT + 9),
+]
+
+
+@pytest.mark.parametrize("name", GOLDS)
+def test_none_depends_on_the_problem_only(name):
+    column, golds = GOLDS[name]
+    for gold in golds:
+        scores = score(name, SAID, **{column: gold})
+        assert len({value is None for value in scores}) == 1, (gold, scores)
+        scorable = isinstance(gold, str) and gold not in ("", "#### ", "Prove that …", " , ")
+        assert (scores[0] is not None) == scorable, gold
+
+
+@given(
+    st.lists(
+        st.sampled_from([*RIGHT.values(), "", "14", "<answer>Ani</answer>", None]) | st.text(max_size=40),
+        max_size=8,
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_permuting_a_batch_permutes_the_scores(completions, rng):
+    order = list(range(len(completions)))
+    rng.shuffle(order)
+    for name in ("accuracy", "format", "logic"):
+        scores = score(name, completions, **COLUMNS[name])
+        assert score(name, [completions[i] for i in order], **COLUMNS[name]) == [scores[i] for i in order]
+        assert score(name, completions, **COLUMNS[name]) == scores
+        assert all(value in (0.0, 1.0) for value in scores)
+
+
+def test_it_works_in_threads_and_asyncio():
+    async def main():
+        calls = [
+            asyncio.to_thread(score, name, [RIGHT[name]], **COLUMNS[name]) for name in NAMES for _ in range(4)
+        ]
+        return await asyncio.gather(*calls)
+
+    assert asyncio.run(main()) == [[1.0]] * 16
+
+
+def test_importing_and_grading_integers_pays_for_nothing_heavy():
+    program = """
+import sys
+from r1lab.rewards import make_reward
+from r1lab.rewards.verifier import VERIFIER
+from r1lab.rewards.sandbox import SANDBOX
+said = ["14", "15", "14 eggs", "12+2", "12+2=14", "x=14", "abc", "", "14 or 15", "def f(x): return 4*x+1", "Ani, Budi", "5x", "19-", "))((", "14 14"]
+scores = make_reward("accuracy")([f"<think>a</think> <answer>{s}</answer>" for s in said], solution=["14"] * len(said))
+assert scores == [1.0, 0.0, 1.0, 1.0, 1.0, 1.0] + [0.0] * 9, scores
+assert VERIFIER.service.pid is None and SANDBOX.service.pid is None
+print(sorted({"sympy", "math_verify", "torch", "trl", "transformers", "numpy"} & set(sys.modules)))
+"""
+    assert (
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
+
+
+# ------------------------------------------------------------------------------------------ chat messages
+
+
+def test_reasoning_is_put_back_between_think_tags():
+    for key in ("reasoning_content", "thinking"):
+        message = [{"role": "assistant", key: "7+7=14.", "content": "<answer>14</answer>"}]
+        assert score("format", [message]) == [1.0]
+        assert score("accuracy", [message], solution="14") == [1.0]
+
+
+def test_only_the_assistant_is_read():
+    turns = [
+        {"role": "assistant", "content": None},
+        {"role": "tool", "content": RIGHT["accuracy"]},
+        {"role": "assistant", "content": [{"type": "text", "text": "<think>a</think>"}, {"type": "image"}]},
+    ]
+    assert completion_text(turns) == "\n<think>a</think>"
+    assert score("accuracy", [turns], solution="14") == [0.0]
+
+
+# -------------------------------------------------------------------------------------------------- format
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<think>a</think><answer>b</answer> and so on",
+        "before <think>a</think><answer>b</answer>",
+        "<think>a</think><answer>b</answer><think>a</think><answer>b</answer>",
+        "<think>a</think>between<answer>b</answer>",
+        "<think></think><answer>b</answer>",
+        "<think> \n</think><answer>b</answer>",
+        "<think>a</think><answer> </answer>",
+        "<think>a</answer></think><answer>b</answer>",
+        "<answer>b</answer><think>a</think>",
+        "<think>a</think>",
+        "<THINK>a</THINK><answer>b</answer>",
+        "",
+    ],
+)
+def test_format_cheats_earn_nothing(text):
+    assert score("format", [text]) == [0.0]
+
+
+def test_format_accepts_any_spacing_and_a_prefilled_think():
+    assert score("format", ["\n<think>\na < b\n</think>\n\n<answer>\nb\n</answer>\n"]) == [1.0]
+    assert score("format", ["a</think><answer>b</answer>"], options={"prefilled_think": True}) == [1.0]
+    assert score("format", ["<think>a</think><answer>b</answer>"], options={"prefilled_think": True}) == [0.0]
+
+
+# --------------------------------------------------------------------------------------------------- logic
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [("Ani, Budi", 1), ("budi,ani", 1), ("Ani and Budi.", 1), ("Ani dan Budi", 1), ("**Ani**; Budi", 1), ("Ani", 0), ("Ani, Budi, Citra", 0),
+     ("Ani or Budi", 0), ("not Ani, Budi", 0), ("Ani Budi", 0), ("AniBudi", 0), ("everybody", 0), ("-", 0), (" " * 100_000 + "Ani", 0)],
+)  # fmt: skip
+def test_logic_wants_exactly_the_names(answer, expected):
+    assert score("logic", [format_completion("x", answer)], solution="Ani, Budi") == [expected]
+
+
+def test_logic_reads_replies_without_manners_only_when_told_to():
+    spoken = ["The answer is Ani, Budi.", "Lalu Citra bohong. Jadi jawabannya Budi, Ani.", "Ani, Budi", "Jawabannya adalah: Ani dan Budi.",
+              "<answer>Budi, Ani</answer>", "<think>Citra</think> So the answer is Ani and Budi. "]  # fmt: skip
+    assert score("logic", spoken, solution="Ani, Budi") == [0.0] * 6
+    assert score("logic", spoken, solution="Ani, Budi", options={"require_tags": False}) == [1.0] * 6
+    assert spoken_names("First number 1 is Budi. Then number 2 is Citra.") == {"citra"}
+    assert read_names("") == spoken_names("") == frozenset()
+
+
+# ---------------------------------------------------------------------------------------------------- code
+
+
+def test_code_pays_the_share_of_passed_tests():
+    half = format_completion("x", "def f(x): return 13 if x == 3 else 17")
+    assert score("code", [RIGHT["code"], half], tests=TESTS) == [1.0, 0.5]
+    assert score("code", [RIGHT["code"], half], tests=TESTS, options={"binary": True}) == [1.0, 0.0]
+
+
+def test_a_crash_on_one_test_costs_that_test():
+    text = format_completion("x", "def f(x): return 4*x+1 if x != 9 else 1/0")
+    assert score("code", [text], tests=TESTS) == [0.75]
+
+
+def test_the_last_fenced_block_of_the_answer_is_run():
+    answer = "First try:\n```python\ndef f(x): return 0\n```\nBetter:\n```\ndef f(x):\n    return 4*x+1\n```\nDone."
+    assert score("code", [format_completion("x", answer)], tests=TESTS) == [1.0]
+
+
+def test_code_in_think_or_in_two_answers_is_not_run():
+    code = "def f(x): return 4*x+1"
+    cheats = [f"<think><answer>{code}</answer></think>", f"<think>{code}</think><answer>?</answer>",
+              f"<think>a</think><answer>{code}</answer><answer>{code}</answer>", f"<answer>{code}</answer>", code]  # fmt: skip
+    assert score("code", cheats, tests=TESTS) == [0.0] * 5
+
+
+def test_values_are_compared_as_python_does_but_for_bools():
+    same = [
+        (13, 13),
+        (13, 13.0),
+        ("a", "a"),
+        ([1, [2.0]], [1.0, [2]]),
+        (True, True),
+        (None, None),
+        ({"a": 1}, {"a": 1.0}),
+    ]
+    apart = [
+        (True, 1),
+        (0, False),
+        (1.0, True),
+        ("13", 13),
+        ([1], [True]),
+        ([1], [1, 2]),
+        (None, 0),
+        ({"a": 1}, {"b": 1}),
+        (0.1 + 0.2, 0.3),
+    ]
+    assert all(same_value(*pair) for pair in same)
+    assert not any(same_value(*pair) for pair in apart)
+
+
+def test_a_call_does_not_outlive_its_budget():
+    metrics = {}
+    loops = [format_completion("x", f"def f(x):\n while True: {n}") for n in range(20)]
+    reward = make_reward("code", budget_s=1.5)
+    scores = reward([*loops, ""], tests=[TESTS] * 21, log_metric=metrics.__setitem__)
+    assert scores == [0.0] * 21 and 10 <= metrics["code/unverified"] <= 19
+
+
+# --------------------------------------------------------------------------------------------------- grade
+
+ROWS = [
+    {"verifier": "math", "solution": "14", "tests": ""},
+    {"verifier": "logic", "solution": "Ani, Budi", "tests": ""},
+    {"verifier": "code", "solution": "def f(x): return 4*x+1", "tests": TESTS},
+]
+BLURTS = [
+    ["The answer is 14.", "Jawabannya 14.", "14", "<answer>14</answer>", "First 12+7=19. Lalu 19-5=14.", "<think>9</think> It is 14!"],
+    ["The answer is Budi, Ani.", "Jawabannya Ani, Budi.", "Ani, Budi", "<answer>Ani, Budi</answer>", "Then Citra is honest. So the answer is Ani, Budi."],
+    ["The answer is def f(x): return 4*x+1.", "def f(x): return 4*x+1", "<answer>def f(x): return 4*x+1</answer>", "<think>def f(x): return 0</think> Jawabannya def f(x): return 4*x+1."],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "texts"), list(zip(ROWS, BLURTS, strict=True)))
+def test_grading_does_not_fail_a_model_for_its_format_unless_told_to(row, texts):
+    assert grade_many(texts, [row] * len(texts)) == [True] * len(texts)
+    assert grade_many(texts, [row] * len(texts), require_tags=True) == [False] * len(texts)
+
+
+def test_grading_agrees_row_by_row_and_batched():
+    wrong = ["The answer is 41.", "The answer is Ani.", "def f(x): return 13", "", "14 Ani"]
+    texts = [text for text in [*BLURTS[0], *BLURTS[1], *BLURTS[2], *RIGHT.values(), *wrong] for _ in ROWS]
+    rows = ROWS * (len(texts) // 3)
+    for require_tags in (False, True):
+        batched = grade_many(texts, rows, require_tags=require_tags)
+        assert batched == [
+            grade(text, row, require_tags=require_tags) for text, row in zip(texts, rows, strict=True)
+        ]
+        assert any(batched) and not all(batched)
+
+
+def test_half_the_tests_are_not_a_pass_and_no_gold_is_not_one_either():
+    assert not grade("def f(x): return 13 if x == 3 else 17", ROWS[2])
+    assert not grade("5", {"verifier": "math", "solution": ""})
+    with pytest.raises(ValueError, match="unknown verifier 'chess'"):
+        grade("e4", {"verifier": "chess", "solution": "e4"})
+    with pytest.raises(ValueError, match="1 texts for 2 rows"):
+        grade_many(["a"], ROWS[:2])

@@ -1,0 +1,144 @@
+"""The tiny world: every problem solves itself, the splits are disjoint, everything follows from its seed."""
+
+import json
+import random
+import re
+from collections import Counter
+from itertools import islice
+
+import pytest
+
+from r1lab.problems import load_problems, take_balanced, to_training_rows
+from r1lab.prompts import format_completion, parse_completion
+from r1lab.rewards import grade_many
+from r1lab.tiny import corpus
+from r1lab.tiny.build import SEEDS, build_problems
+from r1lab.tiny.generators import DOMAINS, LANGUAGES, LARGEST, LEVELS, NAMES, make_problem, normalise
+from r1lab.tiny.scribe import Hand, Scribe
+from r1lab.tiny.splits import make_splits
+
+CELLS = [(domain, level, language) for domain in DOMAINS for level in LEVELS for language in LANGUAGES]
+SUM = re.compile(r"(\d+)([-+*/])(\d+)=(-?\d+)")
+
+
+def problems(count, seed=0):
+    rng = random.Random(seed)
+    return [make_problem(rng, *cell) for cell in CELLS for _ in range(count)]
+
+
+def test_careful_reasoning_reaches_the_solution():
+    for problem in problems(40):
+        scribe = Scribe(problem.language, random.Random(0))
+        assert problem.reason(scribe) == problem.solution, problem.prompt
+        for left, sign, right, said in SUM.findall(scribe.text):
+            left, right, said = int(left), int(right), int(said)
+            assert (
+                said
+                == {"+": left + right, "-": left - right, "*": left * right, "/": left / (right or 1)}[sign]
+            )
+            assert said >= 0
+
+
+def test_every_shipped_solution_verifies_itself_and_no_other_problem():
+    rows = take_balanced(load_problems("test"), 240)
+    right = [format_completion("worked out", row["solution"]) for row in rows]
+    assert all(grade_many(right, rows, require_tags=True))
+    # The solution of the next problem in the same cell must fail wherever it is a different answer.
+    turned = right[24:] + right[:24]
+    same = [
+        row["solution"] == other["solution"] for row, other in zip(rows, rows[24:] + rows[:24], strict=True)
+    ]
+    assert [bool(v) for v in grade_many(turned, rows, require_tags=True)] == same
+
+
+def test_levels_differ_by_the_number_of_links_alone():
+    links = {}
+    for problem in problems(60):
+        scribe = Scribe(problem.language, random.Random(0))
+        problem.reason(scribe)
+        links.setdefault((problem.kind, problem.level), set()).add(len(scribe.sentences))
+        assert all(int(number) <= LARGEST + 40 for number in re.findall(r"\d+", problem.prompt))
+    for kind in {kind for kind, _ in links}:
+        assert max(links[kind, "easy"]) < min(links[kind, "medium"])
+        assert max(links[kind, "medium"]) < min(links[kind, "hard"])
+
+
+def test_a_slip_changes_the_answer_and_a_check_repairs_it():
+    careless, repaired, wrong = Hand(slip=1.0), Hand(slip=1.0, check_after_slip=1.0), 0
+    for problem in problems(5):
+        wrong += problem.reason(Scribe(problem.language, random.Random(1), careless)) != problem.solution
+        scribe = Scribe(problem.language, random.Random(1), repaired)
+        assert problem.reason(scribe) == problem.solution
+        assert "check:" in scribe.text or "cek:" in scribe.text
+    assert wrong > 0.9 * 5 * len(CELLS)
+
+
+def test_splits_are_balanced_disjoint_and_hard_only_in_test():
+    splits = {split: load_problems(split) for split in ("train", "validation", "test")}
+    assert len(splits["train"]) >= 5000 and len(splits["test"]) >= 500
+    texts = [normalise(row["prompt"]) for rows in splits.values() for row in rows]
+    assert len(texts) == len(set(texts))
+    cells = Counter((row["domain"], row["language"], row["level"]) for row in splits["test"])
+    assert len(cells) == len(CELLS) and len(set(cells.values())) == 1
+    assert not any(row["level"] == "hard" for split in ("train", "validation") for row in splits[split])
+    for rows in splits.values():
+        assert len({row["id"] for row in rows}) == len(rows)
+
+
+def test_splits_are_the_ones_their_seed_makes(tmp_path):
+    build_problems(tmp_path)
+    made = [json.loads(line) for line in (tmp_path / "problems" / "test.jsonl").read_text().splitlines()]
+    assert made == load_problems("test")
+    assert make_splits(SEEDS["problems"] + 1)["test"] != made
+
+
+def test_hidden_tests_are_hidden():
+    for row in load_problems("test"):
+        if row["domain"] == "code":
+            shown = set(map(int, re.findall(r"f\((\d+)\)", row["prompt"])))
+            cases = json.loads(row["tests"])["cases"]
+            assert len(cases) >= 4 and not shown & {arguments[0] for arguments, _ in cases}
+
+
+def test_pretraining_never_sees_a_problem_of_any_split():
+    rows = [row for split in ("train", "validation", "test") for row in load_problems(split)]
+    exclude = frozenset(normalise(row["prompt"]) for row in rows)
+    # A world so small that unguarded documents would collide with these prompts for certain:
+    seen = {normalise(row["prompt"]) for row in islice(corpus.documents(0), 60_000)}
+    guarded = {normalise(row["prompt"]) for row in islice(corpus.documents(0, exclude), 60_000)}
+    assert seen & exclude
+    assert not guarded & exclude
+
+
+def test_corpus_has_the_habits_its_card_states():
+    rows = list(islice(corpus.documents(3), 20_000))
+    assert rows == list(islice(corpus.documents(3), 20_000))
+    asked = [
+        row
+        for row in rows
+        if re.search(
+            r"Who is n|Who lies|Siapa nomor|Siapa yang|Solve|Cari|Write|Tulis|How many|Berapa", row["prompt"]
+        )
+    ]
+    assert len(asked) / len(rows) == pytest.approx(1 - corpus.GENERAL_SHARE, abs=0.02)
+    reasoned = [row for row in asked if re.search("First|Pertama", row["reply"])]
+    assert len(reasoned) / len(asked) == pytest.approx(1 - corpus.BLURT, abs=0.02)
+    tagged = sum(parse_completion(row["reply"]).well_formed for row in asked)
+    assert tagged / len(reasoned) == pytest.approx(corpus.REASON_STYLES["full_tags"], abs=0.03)
+
+
+def test_names_are_single_words():
+    assert all(name.isalpha() for name in NAMES)
+
+
+def test_training_rows_keep_the_question_and_render_the_prompt():
+    row = load_problems("train")[0]
+    made = to_training_rows([row], "bare")[0]
+    assert made["question"] == row["prompt"]
+    assert made["prompt"] == [{"role": "user", "content": row["prompt"]}]
+    assert made["solution"] == row["solution"]
+
+
+def test_unknown_split_names_the_choices():
+    with pytest.raises(ValueError, match="train, validation, test"):
+        load_problems("tests")

@@ -1,0 +1,108 @@
+"""The R1-Zero stage on the real trainer, a few steps at a time; the whole run is in notebook 04."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from r1lab.scale import SCALES
+from r1lab.stages.grpo import last_checkpoint, make_grpo_args
+from r1lab.stages.zero import REWARDS, make_zero_trainer, train_zero, zero_rewards
+
+SMALL = replace(SCALES["tiny"], groups=2, group_size=4, max_completion_tokens=48)
+
+
+def test_a_few_steps_move_the_policy_and_log_every_reward(tmp_path):
+    import torch
+
+    trainer = make_zero_trainer(SMALL, tmp_path, max_steps=3)
+    before = trainer.model.model.embed_tokens.weight.detach().clone()
+    trainer.train()
+    assert not torch.equal(before, trainer.model.model.embed_tokens.weight)
+    history = json.loads((tmp_path / "metrics.json").read_text())
+    steps = [row for row in history if "reward" in row]
+    assert [row["step"] for row in steps] == [1, 2, 3]
+    for name in (*REWARDS, "self_check", "language_share_of_target"):
+        assert all(f"rewards/{name}/mean" in row for row in steps)
+    assert all(math.isfinite(row["rewards/format/mean"]) for row in steps)
+
+
+def test_watched_functions_are_never_paid():
+    rewards = zero_rewards()
+    paid = dict(zip([f.__name__ for f in rewards["reward_funcs"]], rewards["reward_weights"], strict=True))
+    assert paid == {
+        "accuracy": 1.0,
+        "logic": 1.0,
+        "code": 1.0,
+        "format": 0.5,
+        "self_check": 0.0,
+        "language_share_of_target": 0.0,
+    }
+
+
+def test_a_misspelt_field_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="lerning_rate"):
+        make_grpo_args(SMALL, tmp_path, lerning_rate=1e-3)
+
+
+def test_a_killed_training_resumes_and_finishes(tmp_path):
+    script = textwrap.dedent(
+        """
+        import os, signal, sys
+        from transformers import TrainerCallback
+        from tests.test_zero import SMALL
+        from r1lab.stages.zero import make_zero_trainer
+
+        class Kill(TrainerCallback):
+            def on_step_end(self, args, state, control, **kwargs):
+                if state.global_step == 5:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        trainer = make_zero_trainer(SMALL, sys.argv[1], max_steps=7, save_steps=2)
+        trainer.add_callback(Kill())
+        trainer.train()
+        """
+    )
+    root = Path(__file__).parents[1]
+    killed = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        timeout=300,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    half_written = tmp_path / "checkpoint-6"
+    half_written.mkdir()
+    (half_written / "model.safetensors").write_bytes(b"cut off")
+    assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+
+    run = train_zero(SMALL, tmp_path, resume=True, max_steps=7, save_steps=2)
+    steps = [row["step"] for row in run["history"] if "reward" in row]
+    assert steps == [1, 2, 3, 4, 5, 6, 7]
+    assert (tmp_path / "model.safetensors").is_file()
+
+
+def test_a_fresh_start_forgets_the_checkpoints_of_another_run(tmp_path):
+    train_zero(SMALL, tmp_path, max_steps=2, save_steps=2)
+    run = train_zero(SMALL, tmp_path, max_steps=1, save_steps=2)
+    assert [row["step"] for row in run["history"] if "reward" in row] == [1]
+    assert not (tmp_path / "checkpoint-2").exists()
+
+
+def test_no_checkpoint_means_a_fresh_start(tmp_path):
+    assert last_checkpoint(tmp_path) is None
+    assert last_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_handing_the_sum_back_is_not_paid():
+    accuracy = zero_rewards()["reward_funcs"][0]
+    completions = [f"<think>hm</think> <answer>{answer}</answer>" for answer in ("19", "12+7")]
+    assert accuracy(completions, solution=["19", "19"]) == [1.0, 0.0]
