@@ -22,7 +22,8 @@ def test_mistakes_are_one_sentence(command, capsys, monkeypatch):
 
 def test_unknown_command(capsys):
     assert main(["dokter"]) == 2
-    assert all(command in capsys.readouterr().err for command in COMMANDS)
+    said = capsys.readouterr().err
+    assert all(command in said for command in COMMANDS)
 
 
 def test_help_names_every_command(capsys):

@@ -22,7 +22,9 @@ SMALL = replace(SCALES["tiny"], groups=2, group_size=4, max_completion_tokens=48
 def test_a_few_steps_move_the_policy_and_log_every_reward(tmp_path):
     import torch
 
-    trainer = make_zero_trainer(SMALL, tmp_path, max_steps=3)
+    # Enough completions that some group is mixed, and no warm-up, whose first step has a rate of zero.
+    scale = replace(SMALL, groups=6, group_size=8)
+    trainer = make_zero_trainer(scale, tmp_path, max_steps=3, warmup_steps=0)
     before = trainer.model.model.embed_tokens.weight.detach().clone()
     trainer.train()
     assert not torch.equal(before, trainer.model.model.embed_tokens.weight)

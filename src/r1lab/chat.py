@@ -48,7 +48,7 @@ def reply(policy, messages: list[dict[str, str]], temperature: float, limit: int
     )
     inputs = policy.tokenizer(policy.render(messages), return_tensors="pt", add_special_tokens=False)
     how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
-    Thread(
+    thread = Thread(
         target=policy.model.generate,
         kwargs={
             "input_ids": inputs["input_ids"].to(policy.model.device),
@@ -59,8 +59,10 @@ def reply(policy, messages: list[dict[str, str]], temperature: float, limit: int
             **how,
         },
         daemon=True,
-    ).start()
+    )
+    thread.start()
     yield from streamer
+    thread.join()  # a thread still inside torch when Python leaves would abort it
 
 
 def main(argv: list[str]) -> None:
@@ -77,7 +79,8 @@ def main(argv: list[str]) -> None:
     from r1lab.scale import get_scale
 
     set_threads()
-    policy, scale = load_policy(options.model), get_scale()
+    scale = get_scale()
+    policy = load_policy(options.model)
     print('Ask, for example: "Solve for x: (x+3)*2-5=27". An empty line ends the talk.')
     while True:
         try:

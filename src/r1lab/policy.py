@@ -47,7 +47,9 @@ def load_model(name: str | Path, dtype: str = "float32") -> tuple[Any, Any]:
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # the bar outlives the loading it is about
     path = find_model(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
