@@ -39,6 +39,16 @@ def test_careful_reasoning_reaches_the_solution():
             assert said >= 0
 
 
+def test_take_balanced_keeps_the_order_of_levels_and_loses_nothing():
+    rows = load_problems("test")
+    few = take_balanced(rows, 48)
+    assert list(dict.fromkeys(row["level"] for row in few)) == ["easy", "medium", "hard"]
+    cells = [(row["domain"], row["language"], row["level"]) for row in few]
+    assert len(set(cells)) == 24 and len(set(cells[:24])) == 24
+    everything = take_balanced(rows + rows[:1], len(rows) + 9)
+    assert sorted(row["id"] for row in everything) == sorted(row["id"] for row in rows + rows[:1])
+
+
 def test_every_shipped_solution_verifies_itself_and_no_other_problem():
     rows = take_balanced(load_problems("test"), 240)
     right = [format_completion("worked out", row["solution"]) for row in rows]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from itertools import groupby
+from itertools import zip_longest
 
 from r1lab.prompts import render_prompt
 from r1lab.scale import DATA, Scale
@@ -40,12 +40,10 @@ def load_scale_problems(scale: Scale, split: str) -> list[dict[str, str]]:
 
 def take_balanced(rows: list[dict[str, str]], count: int) -> list[dict[str, str]]:
     """`count` rows spread evenly over domain, language and level, in a fixed order, for a quick look at a split."""
-
-    def cell(row):
-        return tuple(row.get(key, "") for key in ("domain", "language", "level"))
-
-    cells = [list(group) for _, group in groupby(sorted(rows, key=cell), key=cell)]
-    turns = [row for turn in range(max(map(len, cells))) for c in cells if turn < len(c) for row in [c[turn]]]
+    cells: dict[tuple, list] = {}
+    for row in rows:  # in order of first appearance, so that easy stays before medium and hard
+        cells.setdefault(tuple(row.get(key, "") for key in ("domain", "language", "level")), []).append(row)
+    turns = [row for turn in zip_longest(*cells.values()) for row in turn if row is not None]
     return turns[:count]
 
 
