@@ -11,30 +11,41 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from r1lab.prompts import format_completion
-from r1lab.rewards import grade, grade_many, make_reward
+from r1lab.rewards import REWARDS, grade, grade_many, make_reward, reward_set
 from r1lab.rewards.base import LONGEST_TEXT, completion_text
 from r1lab.rewards.code import same_value
-from r1lab.rewards.logic import read_names, spoken_names
+from r1lab.rewards.puzzles import read_names, spoken_names
 
-NAMES = ("accuracy", "code", "format", "logic")
+NAMES = sorted(REWARDS)
+OPTIONS = {"cosine": {"max_len": 20}, "soft_overlong": {"max_len": 20, "cache": 10}}
 TESTS = json.dumps({"function": "f", "cases": [[[3], 13], [[4], 17], [[6], 25], [[9], 37]]})
 COLUMNS = {
-    "accuracy": {"solution": "14"},
-    "format": {},
+    **{key: {"solution": "14"} for key in ("accuracy", "reasoning_accuracy", "cosine", "length")},
     "logic": {"solution": "Ani, Budi"},
     "code": {"tests": TESTS},
+    "countdown": {"numbers": [2, 3, 4], "target": 14},
 }
-RIGHT = {
-    "accuracy": format_completion("7+7=14.", "14"),
-    "format": format_completion("a", "b"),
+THOUGHT = "First, I take four times three eggs.\nThen I add the two eggs that are left.\nFinally, that makes 14 eggs in all."
+RIGHT = dict.fromkeys(NAMES, format_completion(THOUGHT, "14")) | {
     "logic": format_completion("Ani lies.", "Budi, Ani"),
     "code": format_completion("17-13=4.", "def f(x): return 4*x+1"),
+    "countdown": format_completion("12+2", "3*4+2"),
 }
+# Scores of the right completion, of "" and of "junk".
+EXPECTED = {key: [1, 0, 0] for key in ("accuracy", "reasoning_accuracy", "format", "tag_count", "reasoning_steps", "logic", "code", "countdown")} | {
+    "cosine": [0.5, -1.0, -0.99692],  # 24 words are over max_len; none; one of 20
+    "length": [-0.5, 0.0, 0.0],  # right but the longest; wrong ones never earn
+    "soft_overlong": [-1.0, 0.0, 0.0],
+    "repetition_penalty": [-0.0, 0.0, 0.0],
+    "language_consistency": [0.5, 0.5, 0.5],  # no prompt and no column: no target
+    "helpfulness_proxy": [0.73333, 0.0, 0.73333],
+    "harmlessness_proxy": [1.0, 1.0, 1.0],
+}  # fmt: skip
 
 
 def score(name, completions, *, options=None, **columns):
     """Scores of completions that all answer the same problem."""
-    return make_reward(name, **(options or {}))(
+    return make_reward(name, **(OPTIONS.get(name, {}) | (options or {})))(
         completions, **{key: [value] * len(completions) for key, value in columns.items()}
     )
 
@@ -43,37 +54,106 @@ def score(name, completions, *, options=None, **columns):
 
 
 def test_unknown_name_lists_the_names():
-    with pytest.raises(ValueError, match="accuracy, code, format, logic"):
+    with pytest.raises(ValueError, match="accuracy, code, cosine, countdown, format"):
         make_reward("acuracy")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_reward_keeps_the_contract(name):
-    reward = make_reward(name)
+    reward = make_reward(name, **OPTIONS.get(name, {}))
     assert reward.__name__ == name
-    assert reward([], **{key: [] for key in COLUMNS[name]}) == []
-    assert score(name, [RIGHT[name], "", "junk"], **COLUMNS[name]) == [1.0, 0.0, 0.0]
+    assert reward([], **{key: [] for key in COLUMNS.get(name, {})}) == []
+    scores = score(name, [RIGHT[name], "", "junk"], **COLUMNS.get(name, {}))
+    assert scores == pytest.approx(EXPECTED[name], abs=1e-5)
     again = pickle.loads(pickle.dumps(reward))
     assert again.__name__ == name and vars(again) == vars(reward)
-    assert again([RIGHT[name]], **{key: [value] for key, value in COLUMNS[name].items()}) == [1.0]
+    columns = {key: [value] * 3 for key, value in COLUMNS.get(name, {}).items()}
+    assert again([RIGHT[name], "", "junk"], **columns) == scores
+
+
+PROMPT = [{"role": "user", "content": "Ani has 12 eggs and gets 2. How many eggs now?"}]
+BATCH = {  # every column a mixed dataset may hold
+    "solution": "14", "answer": "14", "tests": TESTS, "numbers": [2, 3, 4], "target": 14, "language": "en", "locale": "en", "level": "easy",
+}  # fmt: skip
+TRL_CALLS = {
+    "1.14.2": {"trainer_state": None, "log_extra": None, "log_metric": None},
+    "1.16": {"trainer_state": None, "log_extra": None, "log_metric": None, "environments": [None] * 2},
+}
+
+
+@pytest.mark.parametrize("release", TRL_CALLS)
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_called_the_way_trl_calls_it(name, release):
+    metrics, extra = [], []
+    said = RIGHT[name]
+    scores = make_reward(name, **OPTIONS.get(name, {}))(
+        prompts=[PROMPT, PROMPT],
+        completions=[[{"role": "assistant", "content": said}], [{"role": "assistant", "content": ""}]],
+        completion_ids=[list(range(20)), []],
+        **{key: [value] * 2 for key, value in (BATCH | COLUMNS.get(name, {})).items()},
+        **TRL_CALLS[release]
+        | {
+            "log_extra": lambda *said: extra.append(said),
+            "log_metric": lambda *said: metrics.append(said),
+        },
+    )
+    with_ids = {
+        "cosine": [0.5, -1.0],
+        "length": [-0.5, 0.0],
+        "soft_overlong": [-1.0, 0.0],
+        "helpfulness_proxy": [0.4, 0.0],
+    }
+    expected = with_ids.get(name, EXPECTED[name][:2])
+    if name == "language_consistency":
+        assert scores[0] > 0.9 and scores[1] == 0.5
+    else:
+        assert scores == pytest.approx(expected)
+    assert all(value == 0.0 for _, value in metrics)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_called_the_way_trl_calls_it(name):
-    metrics, extra = [], []
-    columns = {"solution": ["14"], "tests": [TESTS], "language": ["en"]} | {
-        k: [v] for k, v in COLUMNS[name].items()
-    }
-    scores = make_reward(name)(
-        prompts=[[{"role": "user", "content": "?"}]],
-        completions=[[{"role": "assistant", "content": RIGHT[name]}]],
-        completion_ids=[[1, 2]],
-        trainer_state=None,
-        log_extra=lambda *said: extra.append(said),
-        log_metric=lambda *said: metrics.append(said),
-        **columns,
+def test_nothing_a_completion_says_raises_or_is_paid_beyond_the_range(name):
+    """Whatever the type of a completion: a finite number within the range of the reward, one per completion."""
+    lowest = -1.0 if name in ("cosine", "length", "soft_overlong", "repetition_penalty") else 0.0
+    scores = score(name, SAID, **COLUMNS.get(name, {}))
+    assert len(scores) == len(SAID)
+    assert all(isinstance(value, float) and lowest <= value <= 1.0 for value in scores)
+    ids = [[1] * 5] * len(SAID)
+    columns = {key: [value] * len(SAID) for key, value in COLUMNS.get(name, {}).items()}
+    reward = make_reward(name, **OPTIONS.get(name, {}))
+    for prompts in (
+        ["Halo"] * len(SAID),
+        [PROMPT] * len(SAID),
+        [None] * len(SAID),
+        [[{"role": "user"}]] * len(SAID),
+    ):
+        scores = reward(SAID, prompts=prompts, completion_ids=ids, **columns)
+        assert all(isinstance(value, float) and lowest <= value <= 1.0 for value in scores)
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if name not in ("format", "tag_count", "reasoning_steps")]
+)
+def test_a_short_column_raises_and_names_it(name):
+    takes_ids = name in ("cosine", "length", "soft_overlong", "repetition_penalty")
+    column = next(iter(COLUMNS.get(name, {})), "completion_ids" if takes_ids else "prompts")
+    with pytest.raises(ValueError, match=f"1 values in column '{column}' for 2"):
+        make_reward(name, **OPTIONS.get(name, {}))(["a", "b"], **{column: ["x"]})
+
+
+def test_a_set_of_rewards_is_what_trl_takes():
+    rewards = reward_set(
+        {"accuracy": 1, "cosine": 0.25, "format": 0}, accuracy={"locale": "id"}, cosine={"max_len": 9}
     )
-    assert scores == [1.0] and all(value == 0.0 for _, value in metrics)
+    assert [f.__name__ for f in rewards["reward_funcs"]] == ["accuracy", "cosine", "format"]
+    assert rewards["reward_weights"] == [1.0, 0.25, 0.0]
+    assert rewards["reward_funcs"][0].locale == "id" and rewards["reward_funcs"][1].max_len == 9
+    with pytest.raises(ValueError, match="options for format"):
+        reward_set({"accuracy": 1.0}, format={})
+    with pytest.raises(ValueError, match="weight of 'format' is nan"):
+        reward_set({"format": float("nan")})
+    with pytest.raises(ValueError, match="unknown reward 'acuracy'"):
+        reward_set({"acuracy": 1.0})
 
 
 def test_unscorable_golds_are_counted():
@@ -153,21 +233,25 @@ def test_none_depends_on_the_problem_only(name):
 def test_permuting_a_batch_permutes_the_scores(completions, rng):
     order = list(range(len(completions)))
     rng.shuffle(order)
-    for name in ("accuracy", "format", "logic"):
-        scores = score(name, completions, **COLUMNS[name])
-        assert score(name, [completions[i] for i in order], **COLUMNS[name]) == [scores[i] for i in order]
-        assert score(name, completions, **COLUMNS[name]) == scores
-        assert all(value in (0.0, 1.0) for value in scores)
+    for name in NAMES:
+        scores = score(name, completions, **COLUMNS.get(name, {}))
+        assert score(name, [completions[i] for i in order], **COLUMNS.get(name, {})) == [
+            scores[i] for i in order
+        ]
+        assert score(name, completions, **COLUMNS.get(name, {})) == scores
 
 
 def test_it_works_in_threads_and_asyncio():
     async def main():
         calls = [
-            asyncio.to_thread(score, name, [RIGHT[name]], **COLUMNS[name]) for name in NAMES for _ in range(4)
+            asyncio.to_thread(score, name, [RIGHT[name]], **COLUMNS.get(name, {}))
+            for name in NAMES
+            for _ in range(3)
         ]
         return await asyncio.gather(*calls)
 
-    assert asyncio.run(main()) == [[1.0]] * 16
+    expected = [score(name, [RIGHT[name]], **COLUMNS.get(name, {})) for name in NAMES for _ in range(3)]
+    assert asyncio.run(main()) == expected
 
 
 def test_importing_and_grading_integers_pays_for_nothing_heavy():

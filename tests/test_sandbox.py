@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -82,7 +83,7 @@ def test_the_same_question_is_answered_from_the_cache(monkeypatch):
     assert SANDBOX.call(GOOD, "f", [[3]]) == [(True, 13)]
     monkeypatch.setattr(SANDBOX.service, "request", lambda *_: pytest.fail("ran again"))
     assert SANDBOX.call(GOOD, "f", [[3]]) == [(True, 13)]
-    assert SANDBOX.knows(GOOD, "f", [[3]]) and not SANDBOX.knows(GOOD, "f", [[5]])
+    assert SANDBOX.knows("call", GOOD, "f", [[3]]) and not SANDBOX.knows("call", GOOD, "f", [[5]])
 
 
 def cpu_seconds(pid):
@@ -93,14 +94,20 @@ def cpu_seconds(pid):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads /proc")
-def test_three_hundred_candidates_a_second():
-    """Of CPU time, since the wall tells more about what else the machine is doing."""
+def test_a_candidate_costs_less_than_half_of_starting_python():
+    """Of CPU time, measured beside each other, since seconds tell more about what else the machine is doing."""
     SANDBOX.start()
     before = cpu_seconds(SANDBOX.service.pid)
     for n in range(300):
         code = f"def f(x): return 4*x+{n} if x%2==0 else 3*x"
         assert SANDBOX.call(code, "f", [[4], [6]]) == [(True, 16 + n), (True, 24 + n)]
-    assert cpu_seconds(SANDBOX.service.pid) - before < 1.0
+    per_candidate = (cpu_seconds(SANDBOX.service.pid) - before) / 300
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    for _ in range(30):
+        subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = (after.ru_utime + after.ru_stime - children.ru_utime - children.ru_stime) / 30
+    assert per_candidate < started / 2
 
 
 def test_threads_take_turns():
@@ -193,6 +200,10 @@ ATTACKS = {
     "signals us": "import os\ndef f(x):\n    os.kill({pid}, 0)\n    return 4*x+1",
     "lifts its limits": "import resource\ndef f(x):\n    resource.setrlimit(resource.RLIMIT_CPU, (9, 9))\n    return 4*x+1",
     "sleeps": "import time\ndef f(x):\n    time.sleep(30)\n    return 4*x+1",
+    "waits for ever": "import _thread\ndef f(x):\n    lock = _thread.allocate_lock()\n    lock.acquire(); lock.acquire()",
+    "connects": "import _socket\ndef f(x):\n    _socket.socket().connect(('127.0.0.1', 9))\n    return 4*x+1",
+    "leaves a grandchild": "import os\ndef f(x):\n    if os.fork() == 0:\n        os.setsid()\n        if os.fork() == 0:\n            while True: pass\n        os._exit(0)\n    return 4*x+1",
+    "prints 300 MB": "def f(x):\n    print('x' * 300_000_000)\n    return 4*x+1",
     "loads C": "import ctypes\ndef f(x): return 4*x+1",
 }
 
@@ -214,6 +225,105 @@ def test_the_filter_holds(name, filtered, tmp_path):
 def test_a_caught_refusal_does_no_harm(filtered):
     code = "import os\ndef f(x):\n    try: os.fork()\n    except OSError: pass\n    return 4*x+1"
     assert reward(code) == 1.0
+
+
+# --------------------------------------------------------------------------------------------- whole programs
+
+SUMS = json.dumps({"stdin": [["2\n3 4\n5 6\n", "7\n11\n"], ["1\n1 1\n", "2"]]})
+READS = "import sys\nfor _ in range(int(input())):\n    a, b = map(int, sys.stdin.readline().split())\n    "
+PROGRAMS = {
+    READS + "print(a + b)": 1.0,
+    READS + "print(a + b, ' ')": 1.0,  # spaces at the end of a line
+    READS + "print(a + b)\nprint()\nsys.exit(0)": 1.0,  # and empty lines at the end
+    READS + "sys.stdout.write(f'{a+b}\\n')": 1.0,
+    "def main():\n    for line in open(0): pass\n" + READS + "print(a + b)": 1.0,
+    "if __name__ == '__main__':\n    n, *rest = [x for x in __import__('sys').stdin.buffer.read().split()]\n"
+    "    for a, b in zip(rest[::2], rest[1::2]): print(int(a) + int(b))": 1.0,
+    READS + "print(a + b)\n    break": 0.5,  # only the first line of two
+    "print(2)": 0.5,
+    READS + "print(a + b)\nprint('and more')": 0.0,
+    READS + "print(a - b)": 0.0,
+    READS + "print(a + b)\nsys.exit(1)": 0.0,
+    READS + "print(a + b)\nimport os\nos._exit(0)": 0.0,
+    "import sys\nsys.exit(0)": 0.0,
+    "print('x' * 300_000_000)": 0.0,
+    "while True: print('x' * 1000)": 0.0,
+    "while True: pass": 0.0,
+    "import sys\nsys.stdout.close()": 0.0,
+    "import os\nwhile True: os.fork()": 0.0,
+    "": 0.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_is_judged_by_all_it_prints(program):
+    text = format_completion("x", f"```python\n{program}\n```")
+    assert make_reward("code")([text], tests=[SUMS]) == [PROGRAMS[program]]
+    assert make_reward("code", binary=True)([text], tests=[SUMS]) == [float(PROGRAMS[program] == 1.0)]
+
+
+def test_nothing_printed_is_no_answer_unless_nothing_was_asked_for():
+    for printed, expected, same in (
+        ("", "7", False),
+        ("7", "", False),
+        ("", "\n", True),
+        ("7\n\n8", "7\n8", False),
+        (" 7", "7", False),
+    ):
+        tests = json.dumps({"stdin": [["", expected]]})
+        text = format_completion("x", f"print({printed!r}, end='')")
+        assert make_reward("code")([text], tests=[tests]) == [float(same)]
+
+
+# --------------------------------------------------------------------------------------------------- test code
+
+CHECK = """
+assert candidate(3) == 13 and candidate(x=4) == 17
+assert candidate([1, (2, None)]) == {'a', 1.5} or candidate((0,)) == (0, 0, 0, 0, 1)
+for n in range(50):
+    assert abs(candidate(n) - (4 * n + 1)) < 1e-9
+"""
+ODD = (
+    "\n    if isinstance(x, list): return {'a', 1.5}\n    if isinstance(x, tuple): return x * 4 + (1,)\n    "
+)
+CANDIDATES = {
+    "right": ("def f(x):" + ODD + "return 4*x+1", 1.0),
+    "wrong": ("def f(x):" + ODD + "return 4*x+2", 0.0),
+    "wrong later": ("def f(x):" + ODD + "return 4*x+1 if x < 49 else 0", 0.0),
+    "raises": ("def f(x): raise ValueError", 0.0),
+    "empty": ("def f(x): pass", 0.0),
+    "loops": ("def f(x):\n    while True: pass", 0.0),
+    "exits": ("import os\ndef f(x): os._exit(0)", 0.0),
+    "leaves while it is loaded": ("import sys\nsys.exit(0)", 0.0),
+    "equals everything": ("class A(int):\n    def __eq__(self, other): return True\n    __hash__ = int.__hash__\ndef f(x): return A(3)", 0.0),
+    "forges a verdict": ("import os\ndef f(x):\n    for fd in range(9):\n        try: os.write(fd, b'[[1, true]]')\n        except OSError: pass\n    os._exit(0)", 0.0),
+    "returns code": ("class A:\n    def __repr__(self): return '__import__(\"os\")._exit(0)'\ndef f(x): return A()", 0.0),
+    "returns too much": ("def f(x): return 'x' * 200_000", 0.0),
+    "looks for the tests": ("import sys\ndef f(x):\n    frame = sys._getframe()\n    while frame:\n        if 'check' in frame.f_locals or 'assert' in str(frame.f_locals): return 4*x+1\n        frame = frame.f_back\n    return 0", 0.0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_test_code_runs_away_from_the_candidate(name):
+    code, expected = CANDIDATES[name]
+    tests = json.dumps({"function": "f", "check": CHECK})
+    assert make_reward("code")([format_completion("x", code)], tests=[tests]) == [expected]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads /proc")
+def test_no_candidate_of_test_code_is_left_over():
+    SANDBOX.start()
+    for n in range(20):
+        code = (
+            f"def f(x):\n    while x == {n}: pass\n    return 4*x+1"
+            if n % 10 == 0
+            else f"def f(x): return 4*x+{n}"
+        )
+        SANDBOX.check(code, "f", f"assert candidate({n}) == 0")
+    SANDBOX.call(GOOD, "f", [[1000]])
+    time.sleep(0.1)
+    with open(f"/proc/{SANDBOX.service.pid}/task/{SANDBOX.service.pid}/children") as children:
+        assert len(children.read().split()) <= 2  # the last job's, which the next one reaps
 
 
 # --------------------------------------------------------------------------------------- without the filter

@@ -1,20 +1,25 @@
 """What counts as a right answer to a math problem, and that no answer can stop or slow the trainer."""
 
+import asyncio
+import concurrent.futures
 import contextlib
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import r1lab.rewards
 from r1lab.prompts import format_completion
 from r1lab.rewards import make_reward
 from r1lab.rewards.accuracy import judge, last_boxed, read_gold, too_costly
@@ -213,29 +218,37 @@ def test_numerals_that_make_no_sense_are_none():
     assert [read_numeral(text) for text in ("1,2", "1.2.3", "1,23,456", "1" * 201)] == [None] * 4
 
 
+def gone(pids, within_s):
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        if not any(os.path.exists(f"/proc/{pid}") and "Z" not in _state(pid) for pid in pids):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _state(pid):
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as stat:
+        return stat.read().rpartition(")")[2].split()[0]
+    return "Z"
+
+
+def in_session(pids):
+    """All processes of the sessions that `pids` lead."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if os.getsid(int(entry)) in pids:
+                found.append(int(entry))
+    return found
+
+
+needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads /proc")
+
+
 # ------------------------------------------------------------------------------------------ hostile answers
 
 PAPER = "\\dfrac{5^{\\left(5^{\\left(5^{\\left(5^5\\right)}\\right)} - 4\\right)} - 5}{16}"  # Math-Verify issue 65: never returns
-HOSTILE = [
-    PAPER, "9^{9^{9^{9}}}", "9**9**9**9", "10^{10^{10}}", "100000000!", "((9!)!)!", "\\binom{10^9}{5 \\cdot 10^8}", "\\sum_{k=1}^{1000000000} k^k", "\\prod_{k=1}^{100000000} k",
-    "(" * 20_000 + "5" + ")" * 20_000, "(" * 30 + "5" + ")" * 30, "\\frac{1}{" * 5000, "\\frac{1}{" * 300 + "5" + "}" * 300, "{" * 20_000, "-" * 50_000 + "5",
-    "0." + "3" * 100_000, "x" * 100_000, "\\sin(" * 100 + "5" + ")" * 100, "5} \\boxed{5", "5\x00", "\ud8005", "\\boxed{" * 20_000, "\\input{/etc/passwd}", "1" * 5000,
-    "__import__('os').system('touch pwned')", "\\int_0^1 \\frac{\\ln(1+x^{2+\\sqrt{3}})}{1+x} dx", "$" * 20_000, " " * 150_000 + "7", "e^{" * 60 + "}" * 60, "[" * 500, "5" + " " * 100_000 + "eggs 6",
-]  # fmt: skip
-
-
-def test_hostile_answers_score_zero_and_cost_nothing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    reward = make_reward("accuracy")
-    for gold in ("7\\sqrt{2}", "7654"):
-        for said in HOSTILE:
-            start = time.monotonic()
-            assert reward([f"<think>a</think><answer>{said}</answer>"], solution=[gold]) == [0.0], said[:60]
-            assert time.monotonic() - start < 10.0, said[
-                :60
-            ]  # milliseconds, and maybe the start of the worker
-    assert not list(tmp_path.iterdir())
-    assert accuracy("\\sqrt{98}", "7\\sqrt{2}") == 1.0  # and the next answer is served
 
 
 def test_what_gets_past_the_guards_dies_in_the_worker():
@@ -258,19 +271,41 @@ def test_cost_guard_leaves_ordinary_answers_alone():
     assert not any(map(too_costly, ordinary))
 
 
-def test_a_hang_is_killed_and_remembered():
+def test_a_hang_is_killed_and_remembered(monkeypatch):
     verifier = Verifier(limit_s=0.5)
     assert verifier.verify("2\\sqrt{3}", "\\sqrt{12}")
-    first = verifier.service.pid
     start = time.monotonic()
     assert not verifier.verify("5", PAPER)
     assert time.monotonic() - start < 12.0
-    with pytest.raises(ProcessLookupError):
-        os.kill(first, 0)
-    assert (
-        not verifier.verify("5", PAPER) and verifier.service.pid is None
-    )  # from the cache: nothing was started
-    assert verifier.verify("5", "\\sqrt{25}") and verifier.service.pid not in (None, first)
+    assert verifier.verify("5", "\\sqrt{25}")  # a fresh fork answers
+    monkeypatch.setattr(verifier.service, "request", lambda *_: pytest.fail("asked again"))
+    assert not verifier.verify("5", PAPER)  # the kill is in the cache too
+    verifier.service.close()
+
+
+@needs_proc
+def test_only_what_hangs_is_killed_and_sympy_is_imported_once():
+    verifier = Verifier(limit_s=0.3)
+    assert verifier.verify("5", "\\sqrt{25}")
+    first = verifier.service.pid
+    for n in range(3):
+        assert not verifier.verify("5", f"(x+y+z)^{{{9000 + n}}}")
+        assert verifier.verify("5", f"\\sqrt{{25}}+{n}-{n}")
+    assert verifier.service.pid == first
+    everyone = in_session([first])
+    verifier.service.close()
+    assert gone(everyone, 5.0)
+
+
+@needs_proc
+def test_a_worker_that_dies_between_two_questions_answers_none_of_them():
+    verifier = Verifier(limit_s=1.0)
+    assert verifier.verify("5", "\\sqrt{25}")
+    for pid in in_session([verifier.service.pid]):
+        if pid != verifier.service.pid:
+            os.kill(pid, signal.SIGKILL)
+    assert [verifier.verify("7", f"\\sqrt{{49}}+{n}-{n}") for n in range(2)] == [True, True]
+    assert not verifier.verify("7", "\\sqrt{48}")
     verifier.service.close()
 
 
@@ -321,34 +356,6 @@ time.sleep(60)
 """
 
 
-def gone(pids, within_s):
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        if not any(os.path.exists(f"/proc/{pid}") and "Z" not in _state(pid) for pid in pids):
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def _state(pid):
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/stat") as stat:
-        return stat.read().rpartition(")")[2].split()[0]
-    return "Z"
-
-
-def in_session(pids):
-    """All processes of the sessions that `pids` lead."""
-    found = []
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            if os.getsid(int(entry)) in pids:
-                found.append(int(entry))
-    return found
-
-
-needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads /proc")
-
-
 @needs_proc
 @pytest.mark.parametrize("ending", ["sys.exit(3)", "os._exit(1)"])
 def test_nothing_is_left_when_the_parent_ends(ending):
@@ -386,3 +393,56 @@ def test_a_forked_process_gets_its_own_worker():
     child.join()
     assert verdict and theirs != mine
     assert VERIFIER.verify("2\\sqrt{5}", "\\sqrt{20}") and VERIFIER.service.pid == mine
+
+
+CASES = [
+    ("\\sqrt{18}", "3\\sqrt{2}"),
+    ("14", "14"),
+    (PAPER, "14"),
+    ("\\frac{1}{2}", "\\cos(\\pi/3)"),
+    ("x+1", "x+2"),
+    ("9^{9^{9^{9}}}", "3\\sqrt{2}"),
+    ("(x+y+z)^{9998}", "3\\sqrt{2}"),
+]
+VERDICTS = [1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0]
+
+
+def judge_cases(_=None):
+    answers, golds = zip(*CASES, strict=True)
+    return make_reward("accuracy")(
+        [format_completion("x", answer) for answer in answers], solution=list(golds)
+    )
+
+
+def test_every_context_gives_the_same_verdicts():
+    """math-verify's own time limits work in the main thread only; ours hold wherever a trainer may call from."""
+    assert judge_cases() == VERDICTS
+
+    async def in_a_loop():
+        return [judge_cases(), await asyncio.to_thread(judge_cases)]
+
+    VERIFIER._verdicts.clear()
+    assert asyncio.run(in_a_loop()) == [VERDICTS] * 2
+    VERIFIER._verdicts.clear()
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(judge_cases, range(2))) == [VERDICTS] * 2
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as processes:
+        assert processes.submit(judge_cases).result() == VERDICTS
+
+
+FORBIDDEN = re.compile(
+    r"(?<![\w.])(?:eval|exec|compile)\(|\b(?:parse_expr|sympify|pickle\.loads?|marshal|__import__)\b"
+)
+
+
+def test_nothing_in_the_package_runs_what_a_model_wrote():
+    """The sandbox's own process is the one place that does, and `compile` of a pattern is none."""
+    package = Path(r1lab.rewards.__file__).parents[1]
+    found = {
+        str(path.relative_to(package))
+        for path in package.rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if FORBIDDEN.search(line.partition("#")[0])
+    }
+    assert found == {"rewards/sandbox_server.py"}

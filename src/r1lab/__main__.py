@@ -1,4 +1,4 @@
-"""python -m r1lab doctor | course | chat | eval | zero | bench | base | notebooks | clean"""
+"""python -m r1lab doctor | course | chat | eval | zero | bench | bench-rewards | base | notebooks | clean"""
 
 import argparse
 import sys
@@ -11,6 +11,7 @@ HELP = """usage: python -m r1lab COMMAND [options]      (each takes --help)
   eval        accuracy of a checkpoint with intervals    (MODEL --split --samples --output)
   chat        talk to a checkpoint in the terminal       (MODEL --temperature)
   bench       R1-Zero for three seeds, into data/runs/
+  bench-rewards   speed and safety of the rewards, into data/runs/
   base        make problems, tokenizer and base model again from their seed
   notebooks   re-run and clean the committed notebooks
   clean       clean notebooks without running them
@@ -99,6 +100,7 @@ COMMANDS = {
     "clean": _forward("r1lab.course", "main_clean"),
     "chat": _forward("r1lab.chat", "main"),
     "bench": _forward("r1lab.bench", "main"),
+    "bench-rewards": _forward("r1lab.rewards.bench", "main"),
     "base": _forward("r1lab.tiny.build", "main"),
     "zero": main_zero,
     "eval": main_eval,

@@ -27,7 +27,7 @@ from r1lab.intervals import (
 from r1lab.languages import language_share
 from r1lab.prompts import parse_completion, render_prompt
 from r1lab.rewards.base import final_text
-from r1lab.rewards.logic import read_names, spoken_names
+from r1lab.rewards.puzzles import read_names, spoken_names
 
 Report = dict[str, Any]  # plain data, ready for JSON
 GROUPS = ("domain", "kind", "language", "level")

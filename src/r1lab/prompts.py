@@ -1,6 +1,5 @@
 """Tags, templates and the parser: the only file that knows what a completion must look like."""
 
-import re
 from dataclasses import dataclass
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
@@ -47,8 +46,20 @@ class ParsedCompletion:
     well_formed: bool
 
 
-# `[^<]` would forbid "3 < 5" in the reasoning, so the body is lazy; counting each tag first keeps it linear.
-_WELL_FORMED = re.compile(r"\s*<think>(.*?)</think>\s*<answer>(.*?)</answer>\s*", re.DOTALL)
+def _is_well_formed(text: str) -> bool:
+    """Whether each tag is there once, in order, with something in both blocks and nothing around them."""
+    if any(text.count(tag) != 1 for tag in TAGS):
+        return False
+    blocks = []
+    for (
+        tag
+    ) in TAGS:  # before <think>, the reasoning, between the blocks, the answer; what is left stands after
+        block, found, text = text.partition(tag)
+        if not found:
+            return False
+        blocks.append(block.strip())
+    before, reasoning, between, answer = blocks
+    return bool(reasoning and answer and not before and not between and not text.strip())
 
 
 def _between(text: str, opening: str, closing: str) -> str | None:
@@ -70,14 +81,9 @@ def parse_completion(text: str, *, prefilled_think: bool = False) -> ParsedCompl
     """
     if prefilled_think:
         text = THINK_OPEN + text
-    match = _WELL_FORMED.fullmatch(text) if all(text.count(tag) == 1 for tag in TAGS) else None
     think = _between(text, THINK_OPEN, THINK_CLOSE)
     answer = _between(text.rpartition(THINK_CLOSE)[2], ANSWER_OPEN, ANSWER_CLOSE)
-    return ParsedCompletion(
-        think=think,
-        answer=answer,
-        well_formed=bool(match and match[1].strip() and match[2].strip()),
-    )
+    return ParsedCompletion(think=think, answer=answer, well_formed=_is_well_formed(text))
 
 
 def format_completion(think: str, answer: str) -> str:

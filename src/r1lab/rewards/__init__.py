@@ -5,15 +5,25 @@ it is needed for, and code runs in another (`sandbox`).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from r1lab.rewards.accuracy import AccuracyReward
+from r1lab.rewards.accuracy import AccuracyReward, ReasoningAccuracyReward
 from r1lab.rewards.base import Reward
 from r1lab.rewards.code import CodeReward
-from r1lab.rewards.format import FormatReward
-from r1lab.rewards.logic import LogicReward
+from r1lab.rewards.language import LanguageConsistencyReward
+from r1lab.rewards.length import CosineReward, LengthReward, RepetitionPenalty, SoftOverlongReward
+from r1lab.rewards.proxies import HarmlessnessProxy, HelpfulnessProxy
+from r1lab.rewards.puzzles import CountdownReward, LogicReward
+from r1lab.rewards.shape import FormatReward, ReasoningStepsReward, TagCountReward
 
-REWARDS = {reward.name: reward for reward in (AccuracyReward, CodeReward, FormatReward, LogicReward)}
+REWARDS = {
+    reward.name: reward
+    for reward in (
+        AccuracyReward, ReasoningAccuracyReward, FormatReward, TagCountReward, ReasoningStepsReward, CosineReward, RepetitionPenalty,
+        LengthReward, SoftOverlongReward, LanguageConsistencyReward, CodeReward, CountdownReward, LogicReward, HelpfulnessProxy,
+        HarmlessnessProxy,
+    )
+}  # fmt: skip
 GRADERS = {
     "math": AccuracyReward,
     "logic": LogicReward,
@@ -32,6 +42,22 @@ def make_reward(name: str, **options) -> Reward:
     if name not in REWARDS:
         raise ValueError(f"unknown reward {name!r}: choose one of {', '.join(sorted(REWARDS))}")
     return REWARDS[name](**options)
+
+
+def reward_set(weights: Mapping[str, float], **options: Mapping) -> dict[str, list]:
+    """Rewards with their weights, as the keyword arguments of TRL; the trainer logs each part as `rewards/NAME/mean`.
+
+    `reward_set({"accuracy": 1.0, "format": 0.5}, accuracy={"locale": "id"})` gives {"reward_funcs": [...],
+    "reward_weights": [...]}: the first goes to `GRPOTrainer`, the second to `GRPOConfig`. A weight of 0 only watches.
+    Raises ValueError on an unknown name, on options for a reward that is not in the set, and on a weight that is no number.
+    """
+    if stray := sorted(set(options) - set(weights)):
+        raise ValueError(f"options for {', '.join(stray)}, which the set does not hold: give it a weight too")
+    for name, weight in weights.items():
+        if not math.isfinite(weight):
+            raise ValueError(f"the weight of {name!r} is {weight}: give a finite number")
+    functions = [make_reward(name, **options.get(name, {})) for name in weights]
+    return {"reward_funcs": functions, "reward_weights": [float(weight) for weight in weights.values()]}
 
 
 def grade_many(texts: Sequence[str], rows: Sequence[dict], *, require_tags: bool = False) -> list[bool]:
@@ -65,12 +91,11 @@ def grade(text: str, row: dict, *, require_tags: bool = False) -> bool:
 
 
 __all__ = [
-    "AccuracyReward",
-    "CodeReward",
-    "FormatReward",
-    "LogicReward",
+    "REWARDS",
+    *(reward.__name__ for reward in REWARDS.values()),
     "Reward",
     "grade",
     "grade_many",
     "make_reward",
+    "reward_set",
 ]

@@ -9,12 +9,15 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 
+from r1lab.languages import WORDS
+from r1lab.prompts import THINK_CLOSE
 from r1lab.rewards import exact
 from r1lab.rewards.base import Reward, completion_texts, final_text, own_rows, read_column, tagged_answer
 from r1lab.rewards.verifier import VERIFIER
 
 BUDGET_S = 15.0  # seconds per call, before the last answer it starts on
 LONGEST_ANSWER = 512  # characters
+LOCALES = ("en", "id")  # how numbers are written: 1,234.5 or 1.234,5
 DEEPEST = 10  # nested brackets; the grammar behind math-verify is exponential in them
 
 # An answer that says these does not commit to one value (English and Indonesian).
@@ -26,6 +29,10 @@ HEDGES = re.compile(
 )
 _INEQUALITY = re.compile(r"[<>]|\\(?:leq?|geq?|lt|gt|l?eqslant|geqslant)(?![A-Za-z])")
 _LETTERS = re.compile(r"[A-Za-z]{2,}(?: [A-Za-z]+){0,3}|[A-Z]")
+_SHORT_WORDS = frozenset({"yes", "no", "odd", "even", "ya", "nol"}).union(*WORDS.values())
+_INTRODUCTION = re.compile(
+    r"[^\d\\$=({\[]*(?:\b(?:is|are|equals|adalah|ialah|yaitu|jawabannya)\b|:)\s*", re.IGNORECASE
+)
 _PROOF = re.compile(r"\s*(?:prove|show|proof|buktikan|tunjukkan|bukti)\b", re.IGNORECASE)
 _WORKING = re.compile(r"[*!^]|[+/]\s*[\d(\\]|(?<=[\w)}])\s*-\s*[\d(\\]|\\(?:times|cdot|div|frac|sqrt|binom)")
 _COSTLY = re.compile(
@@ -62,7 +69,8 @@ def read_gold(solution: str, locale: str) -> Gold | None:
         return None
     if not too_costly(text) and (number := exact.read_quantity(text, locale)):
         return Gold(text, number=number)
-    if _LETTERS.fullmatch(text) and not exact.MATH_WORDS.search(text):
+    product = re.fullmatch("[a-z]{2,3}", text) and text not in _SHORT_WORDS  # ab, xyz
+    if _LETTERS.fullmatch(text) and not product and not exact.MATH_WORDS.search(text):
         return Gold(text, words=True)
     gold = Gold(text, lists=bool(HEDGES.search(text) or "\\{" in text or has_top_level_comma(text, locale)))
     if len(text) > LONGEST_ANSWER or not VERIFIER.parses(_as_latex(text, gold, locale)):
@@ -131,6 +139,16 @@ def too_costly(text: str) -> bool:
     return deepest > DEEPEST or braces != 0
 
 
+def _tighten(text: str) -> str:
+    """A text without the spaces around its signs; those between two words or numbers mean something."""
+    return re.sub(r" ?([^\w\s]) ?", r"\1", text)
+
+
+def _brackets_match(text: str) -> bool:
+    """Whether as many brackets close as open, of any kind: half-open intervals are fine, `14)` is not."""
+    return sum(map(text.count, "([{")) == sum(map(text.count, ")]}"))
+
+
 def has_top_level_comma(text: str, locale: str = "en") -> bool:
     """Whether a text lists things: a comma or semicolon outside brackets that is no part of a number."""
     depth = 0
@@ -142,10 +160,52 @@ def has_top_level_comma(text: str, locale: str = "en") -> bool:
     return False
 
 
+_UNIT = re.compile(
+    r"\s+((?:square |cubic )?(?:[mckd]m|[km]g|ml|meters?|metres?|inch(?:es)?|feet|ft|units?|satuan|seconds?|minutes?|hours?|detik|menit|jam"
+    r"|dollars?|rupiah|degrees|derajat))\s*(?:\^\s*\{?\s*([23])\s*\}?)?$"
+)
+
+
+def _split_unit(text: str) -> tuple[str, str]:
+    r"""A formula and the unit written after it, "" without one: `36\pi cm ^3` gives `36\pi` and "cm3"."""
+    match = _UNIT.search(text)
+    return (text[: match.start()], match[1] + (match[2] or "")) if match and match.start() else (text, "")
+
+
+_ONE_SIDED = re.compile(r"\s*([a-z])\s*(<|>|\\leq?|\\geq?|<=|>=)\s*([^<>\\=]+|[^<>=]*\\(?:frac|sqrt)[^<>=]*)")
+
+
+def _union(text: str) -> str | None:
+    """Intervals of `x < 1 or x > 4` as LaTeX, None if a part is no such inequality or the unknown changes."""
+    parts = [
+        _ONE_SIDED.fullmatch(part)
+        for part in re.split(r"\b(?:or|atau)\b|\\lor(?![A-Za-z])|\\vee(?![A-Za-z])", text)
+    ]
+    if len(parts) < 2 or None in parts or len({part[1] for part in parts}) > 1:
+        return None
+    intervals = []
+    for _, relation, bound in (part.groups() for part in parts):
+        closed = "e" in relation or "=" in relation
+        below = relation[0] == "<" or relation.startswith("\\l")
+        intervals.append(
+            f"(-\\infty,{bound}{']' if closed else ')'}"
+            if below
+            else f"{'[' if closed else '('}{bound},\\infty)"
+        )
+    return "\\cup ".join(intervals)
+
+
 def _as_latex(text: str, gold: Gold, locale: str) -> str:
-    """What math-verify is shown: numerals the English way, and `or` between values written as a comma."""
+    """What math-verify is shown: numerals the English way, no unit, angles in radians, `or` as a union or a comma."""
+    if re.search(r"\\(?:sin|cos|tan)", text):
+        text = re.sub(r"(\d+) degrees", r"{(\1\\pi/180)}", text)
+    text = _split_unit(text)[0]
+    if gold.lists and (union := _union(text)):
+        return union
     if gold.lists:
         text = re.sub(r"(?<![A-Za-z\\])(?:or|and|atau|dan)(?![A-Za-z])", ",", text)
+        if "\\pm" in text:
+            text = ", ".join(re.sub(r"\\pm(?![A-Za-z])", sign, text) for sign in "+-")
     if locale == "id":
 
         def translate(match: re.Match) -> str:
@@ -168,15 +228,21 @@ def judge(gold: Gold, answer: str, locale: str = "en", *, require_simplified: bo
     if gold.number and answer.isdecimal() and answer.isascii() and len(answer) <= exact.LONGEST_NUMERAL:
         return exact.same_quantity(gold.number, exact.Quantity(exact.Fraction(int(answer))))
     answer = exact.normalise(answer)
-    if answer == gold.text:
+    introduction = _INTRODUCTION.match(answer)
+    if introduction and not HEDGES.search(introduction[0]):
+        answer = exact.normalise(answer[introduction.end() :]) or answer
+    if answer == gold.text or _tighten(answer) == _tighten(gold.text):
         return True
     if gold.words:
         return answer.strip("()").casefold() == gold.text.casefold()
-    if not answer or too_costly(answer):
+    if not answer or too_costly(answer) or not _brackets_match(answer):
         return False
     if not gold.lists and (HEDGES.search(answer) or has_top_level_comma(answer, locale)):
         return False
-    return _judge_number(gold.number, answer, locale, require_simplified) if gold.number else None
+    if gold.number:
+        return _judge_number(gold.number, answer, locale, require_simplified)
+    units = {unit for _, unit in map(_split_unit, (gold.text, answer)) if unit}
+    return False if len(units) > 1 else None
 
 
 def _judge_number(gold: exact.Quantity, answer: str, locale: str, require_simplified: bool) -> bool | None:
@@ -187,13 +253,18 @@ def _judge_number(gold: exact.Quantity, answer: str, locale: str, require_simpli
         return exact.same_quantity(gold, quantity)
     if _INEQUALITY.search(answer) or not re.search(r"[\d\\]", answer):
         return False
-    sides = [exact.evaluate(side, locale) for side in answer.split("=")]
+    worked = re.sub(r"^[A-Za-z ,]+(?<= )(?=[\d(-])", "", answer)  # "so" and the like
+    sides = [exact.evaluate(side, locale) for side in worked.split("=")]
     if None not in sides:  # `12+7`, or `12+7=19`, whose sides must agree
         if require_simplified and len(sides) > 1:
             return False
         return len(set(sides)) == 1 and sides[0] == gold.value
     if re.search(r"[\\^!_]|\d[mgshlLVWNJKC]\b", answer) or exact.MATH_WORDS.search(answer):
         return None
+    if re.search(r"[+*&<>~@#]|[A-Za-z]\(", answer):
+        return False  # unfinished, or a call: 14+, range(14)
+    if re.search(r"[|\[\]{}]", answer):
+        return None  # |-4|
     numerals = re.findall(rf"(?<![\w.])-?{exact.NUMERAL}(?![\w])", answer)
     if len(numerals) != 1 or len(re.findall(r"\d+(?:[.,]\d+)*", answer)) != 1:
         return False  # several numbers in prose: which one is the answer?
@@ -220,11 +291,27 @@ def spoken_answer(text: str, gold: Gold) -> str:
     return formulas[-1] if formulas else _SPOKEN.split(last_line)[-1]
 
 
+_STATED = re.compile(
+    r"=|:|\b(?:is|are|equals|adalah|ialah|yaitu|jawabannya|hasilnya|there(?:fore)?|thus|hence|so|jadi|maka)\b",
+    re.IGNORECASE,
+)
+
+
+def stated_answer(text: str, gold: Gold) -> str:
+    """The answer that the last line of a reply states: its end after "is", "=" and the like; all of it where it hedges."""
+    last_line = exact.normalise(text.strip().rpartition("\n")[2][-LONGEST_ANSWER:])
+    if not gold.lists and HEDGES.search(last_line):
+        return last_line
+    formulas = re.findall(r"\$([^$]+)\$", last_line)
+    return (formulas or _STATED.split(last_line))[-1]
+
+
 class AccuracyReward(Reward):
     """1.0 if the answer equals `solution`, else 0.0; None if the solution cannot be read, whatever the completion says.
 
     The answer is the single `<answer>` body after `</think>` (two, or none, score 0.0); require_tags=False also reads
-    answers outside it, for evaluation. require_simplified rejects `12+7` where the gold is the plain number 19.
+    answers outside it, for evaluation. require_simplified rejects `12+7` where the gold is the plain number 19. locale
+    "id" reads numbers the Indonesian way (3,14 and 1.000.000), unless the column `locale` says otherwise.
     Rows of another `verifier` give None. A call starts no more verifications after `budget_s` seconds; answers
     it does not get to score 0.0 and are counted in the metric "accuracy/unverified".
     """
@@ -232,11 +319,19 @@ class AccuracyReward(Reward):
     name = "accuracy"
 
     def __init__(
-        self, *, require_tags: bool = True, require_simplified: bool = False, budget_s: float = BUDGET_S
+        self,
+        *,
+        require_tags: bool = True,
+        require_simplified: bool = False,
+        locale: str = "en",
+        budget_s: float = BUDGET_S,
     ) -> None:
         super().__init__()
+        if locale not in LOCALES:
+            raise ValueError(f"unknown locale {locale!r}: choose one of {', '.join(LOCALES)}")
         self.require_tags = require_tags
         self.require_simplified = require_simplified
+        self.locale = locale
         self.budget_s = budget_s
 
     def __call__(
@@ -250,7 +345,7 @@ class AccuracyReward(Reward):
         log_metric=None,
         **kwargs,
     ) -> list[float | None]:
-        """solution (or answer): list of str, one per completion; locale: list of "en" or "id", how numbers are written.
+        """solution (or answer): list of str, one per completion; locale: list of "en", "id" or None (as at construction).
 
         Raises ValueError on a missing or short column, ImportError when math-verify is needed and not installed.
         """
@@ -260,7 +355,7 @@ class AccuracyReward(Reward):
         ours = own_rows(verifier, "math", len(texts))
         deadline, unscorable, unverified, scores = time.monotonic() + self.budget_s, 0, 0, []
         for text, solution_text, place, own in zip(texts, golds, locales, ours, strict=True):
-            place = "id" if place == "id" else "en"
+            place = place if place in LOCALES else self.locale
             gold = read_gold(_solution_text(solution_text), place) if own else None
             if gold is None:
                 unscorable += own
@@ -270,23 +365,23 @@ class AccuracyReward(Reward):
             unverified += verdict is None
             scores.append(float(bool(verdict)))
         if log_metric is not None and any(ours):
-            log_metric("accuracy/unscorable", float(unscorable))
-            log_metric("accuracy/unverified", float(unverified))
+            log_metric(f"{self.name}/unscorable", float(unscorable))
+            log_metric(f"{self.name}/unverified", float(unverified))
         return scores
+
+    def _answer(self, text: str, gold: Gold) -> str | None:
+        """What a completion gives for its answer, or None or "" if nothing."""
+        said, tagged = (tagged_answer(text), True) if self.require_tags else final_text(text)
+        if said is None:
+            return None
+        boxed = last_boxed(said)
+        return boxed if boxed is not None else said if tagged else spoken_answer(said, gold)
 
     def _verdict(self, text: str, gold: Gold, locale: str, deadline: float) -> bool | None:
         """Whether a completion is right; None if there was no time left to find out."""
-        if self.require_tags:
-            said, tagged = tagged_answer(text), True
-        else:
-            said, tagged = final_text(text)
+        said = self._answer(text, gold)
         if not said:
             return False
-        if tagged:
-            boxed = last_boxed(said)
-            said = said if boxed is None else boxed
-        else:
-            said = spoken_answer(said, gold)
         verdict = judge(gold, said, locale, require_simplified=self.require_simplified)
         if verdict is not None:
             return verdict
@@ -294,6 +389,22 @@ class AccuracyReward(Reward):
         if time.monotonic() > deadline and not VERIFIER.knows(*question):
             return None
         return VERIFIER.verify(*question)
+
+
+class ReasoningAccuracyReward(AccuracyReward):
+    r"""Accuracy for models that answer in prose after `</think>`, without `<answer>` tags; 0.0 without a `</think>`.
+
+    Read is the last `\boxed{}` after it, else what the last line says. Options and columns as `AccuracyReward`.
+    """
+
+    name = "reasoning_accuracy"
+
+    def _answer(self, text: str, gold: Gold) -> str | None:
+        if THINK_CLOSE not in text:
+            return None
+        said, tagged = final_text(text)
+        boxed = last_boxed(said)
+        return boxed if boxed is not None else said if tagged else stated_answer(said, gold)
 
 
 def _solution_text(solution: object) -> str:

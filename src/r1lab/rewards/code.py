@@ -1,9 +1,10 @@
-"""Reward for code: the share of hidden tests that the written function passes."""
+"""Reward for code: the share of hidden tests that the written function or program passes."""
 
 import json
 import math
 import re
 import time
+from dataclasses import dataclass
 
 from r1lab.rewards.base import Reward, completion_texts, final_text, own_rows, read_column, tagged_answer
 from r1lab.rewards.sandbox import SANDBOX
@@ -12,22 +13,60 @@ _FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n(.*?)```", re.DOTALL)
 BUDGET_S = 15.0  # seconds per call, before the last candidate it starts on
 
 
-def read_tests(tests: object) -> dict | None:
-    """{"function": name, "cases": [[arguments, expected], ...]} from its JSON, or None for a problem without tests.
+@dataclass(frozen=True)
+class Tests:
+    """Hidden tests of one problem: how to ask the sandbox about a candidate, and what its results should be."""
 
+    kind: str  # "call", "run" or "check", see `Sandbox`
+    function: str  # "" for a program
+    question: tuple  # what the sandbox is asked beside the code
+    expected: tuple
+
+    def passed(self, results: list[tuple[bool, object]] | None) -> list[bool]:
+        """Which of the tests the sandbox's results pass: all failed if there are none."""
+        same = same_output if self.kind == "run" else same_value
+        if results is None:
+            return [False] * len(self.expected)
+        return [ok and same(got, value) for (ok, got), value in zip(results, self.expected, strict=True)]
+
+
+def read_tests(tests: object) -> Tests | None:
+    """Tests from their JSON (or the same as a dict), or None for a problem without tests.
+
+    {"function": name, "cases": [[arguments, expected], ...]} calls a function, {"stdin": [[input, output], ...]} runs a
+    program, and {"function": name, "check": "assert candidate(3) == 13"} is test code: one test, as in HumanEval.
     Raises ValueError when there is something but it does not read, since that is a fault of the dataset.
     """
     if tests is None or tests == "":
         return None
     try:
         tests = json.loads(tests) if isinstance(tests, str) else tests
+        if "stdin" in tests:
+            inputs, outputs = (
+                [str(given) for given, _ in tests["stdin"]],
+                tuple(str(out) for _, out in tests["stdin"]),
+            )
+            return Tests("run", "", (inputs,), outputs) if inputs else None
+        function = str(tests["function"])
+        if "check" in tests:
+            return Tests("check", function, (function, str(tests["check"])), (True,))
         cases = [(list(arguments), expected) for arguments, expected in tests["cases"]]
-        return {"function": str(tests["function"]), "cases": cases} if cases else None
+        arguments = [arguments for arguments, _ in cases]
+        return Tests("call", function, (function, arguments), tuple(e for _, e in cases)) if cases else None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"a value of column 'tests' does not read ({error!r}): "
-            'write JSON like {"function": "f", "cases": [[[3], 13]]}'
+            'write JSON like {"function": "f", "cases": [[[3], 13]]} or {"stdin": [["3\\n", "13\\n"]]}'
         ) from error
+
+
+def same_output(printed: object, expected: str) -> bool:
+    """Equal lines, and equally many; spaces at the end of a line and empty lines at the end of the text do not count."""
+    return isinstance(printed, str) and _lines(printed) == _lines(expected)
+
+
+def _lines(text: str) -> list[str]:
+    return [line.rstrip() for line in text.rstrip().split("\n")]
 
 
 def same_value(got: object, expected: object) -> bool:
@@ -55,6 +94,8 @@ def find_code(text: str, function: str, *, require_tags: bool) -> str | None:
     if blocks := _FENCE.findall(code):
         return blocks[-1].strip()
     if not tagged:
+        if not function:
+            return code
         start = code.rfind(f"def {function}")
         return code[start:].rstrip(". \t\n") if start >= 0 else None
     return code.strip()
@@ -85,7 +126,7 @@ class CodeReward(Reward):
         ours = own_rows(verifier, "code", len(texts))
         column = read_column({"tests": tests}, len(texts), reward=self.name, needed=any(ours))
         deadline, unverified, scores = time.monotonic() + self.budget_s, 0, []
-        parsed: dict[str, dict | None] = {}
+        parsed: dict[str, Tests | None] = {}
         for text, value, own in zip(texts, column, ours, strict=True):
             if not own:
                 scores.append(None)
@@ -100,22 +141,14 @@ class CodeReward(Reward):
             log_metric("code/unverified", float(unverified))
         return scores
 
-    def _score(self, text: str, tests: dict | None, deadline: float) -> float | None:
+    def _score(self, text: str, tests: Tests | None, deadline: float) -> float | None:
         """Score of one row; NaN stands for "no time left"."""
         if tests is None:
             return None
-        code = find_code(text, tests["function"], require_tags=self.require_tags)
+        code = find_code(text, tests.function, require_tags=self.require_tags)
         if not code:
             return 0.0
-        arguments = [arguments for arguments, _ in tests["cases"]]
-        question = (code, tests["function"], arguments)
-        if time.monotonic() > deadline and not SANDBOX.knows(*question):
+        if time.monotonic() > deadline and not SANDBOX.knows(tests.kind, code, *tests.question):
             return math.nan
-        results = SANDBOX.call(*question)
-        if results is None:
-            return 0.0
-        expected = (value for _, value in tests["cases"])
-        passed = sum(
-            ok and same_value(got, value) for (ok, got), value in zip(results, expected, strict=True)
-        )
-        return float(passed == len(results)) if self.binary else passed / len(results)
+        passed = tests.passed(getattr(SANDBOX, tests.kind)(code, *tests.question))
+        return float(all(passed)) if self.binary else sum(passed) / len(passed)

@@ -40,15 +40,39 @@ _REWRITES = [
     (re.compile(r"√\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"\\(?:left|right|displaystyle)(?![A-Za-z])"), ""),
     (re.compile(r"(?<=\d)(?:\\[,! ]|\{,\}|~)(?=\d{3}(?!\d))"), ","),  # 1\,234 and 1{,}234 group digits
-    (re.compile(r"\\[,;:! ]|~|\\q?quad(?![A-Za-z])"), " "),
+    (re.compile(r"(?<!\\)\\[,;:! ]|~|\\q?quad(?![A-Za-z])"), " "),  # but not the row end before a space
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(frac|sqrt)\s*(\d)"), r"\\\1{\2}"),
     (re.compile(r"(\\frac\s*\{\d+\})\s*(\d)"), r"\1{\2}"),
     (re.compile(r"\^\s*(?:\\circ|\{\s*\\circ\s*\})"), " degrees "),
     (re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf)|mbox|operatorname)\s*\{([^{}]*)\}"), r" \1 "),
     (re.compile(r"\\([%$#&_])"), r"\1"),
+    (re.compile(r"\\(?:varnothing|empty)(?![A-Za-z])"), r"\\emptyset "),
+    (re.compile(r"(?<=\d),-+(?!\d)"), ""),  # Rp15.000,-
+    (re.compile(r"\\langle(?![A-Za-z])"), "("),
+    (re.compile(r"\\rangle(?![A-Za-z])"), ")"),
+    (re.compile(r"(?<=\d) x (?=\d)"), r" \\times "),
+    (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi "),
+    (re.compile(r"\\(?:approx|simeq)(?![A-Za-z])|≈"), "="),
+    (re.compile(r"\b(?:all real numbers|semua bilangan real)\b", re.IGNORECASE), r"\\mathbb{R}"),
+    (re.compile(r"\\+\s*$"), ""),
     (re.compile(r"\s+"), " "),
+    (re.compile(r"(?<![\w.,])\d{1,3}(?: \d{3})+(?![\d/])"), lambda m: m[0].replace(" ", "")),
+    (
+        re.compile(r"(\d{0,50})\.(\d{0,50})\\(?:overline|bar)\s*\{?(\d{1,50})\}?"),
+        lambda m: _repeating(*m.groups()),
+    ),
 ]
+
+
+def _repeating(whole: str, fixed: str, period: str) -> str:
+    r"""`0.1\overline{6}` as a fraction."""
+    shift = 10 ** len(fixed)
+    value = Fraction(int(whole or 0)) + Fraction(int(fixed or 0), shift)
+    value += Fraction(int(period), (10 ** len(period) - 1) * shift)
+    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
+
+
 _WRAPPINGS = [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`")]
 
 
@@ -102,6 +126,18 @@ class Quantity:
 MATH_WORDS = re.compile(
     r"(?<![A-Za-z])(?:a?(?:sin|cos|tan)|cot|sec|csc|sqrt|log|ln|lg|exp|pi|mod|gcd|lcm|det|infty|inf|oo)(?![A-Za-z])"
 )
+_MULTIPLES = {
+    "ribu": 3,
+    "thousand": 3,
+    "juta": 6,
+    "million": 6,
+    "miliar": 9,
+    "milyar": 9,
+    "billion": 9,
+    "triliun": 12,
+    "trillion": 12,
+}
+_MULTIPLE = re.compile(rf"\s*({'|'.join(_MULTIPLES)})(?![A-Za-z])(.*)", re.IGNORECASE | re.DOTALL)
 _NAMED = re.compile(r"([A-Za-z](?:_\{?\w+\}?)?(?:\([^()=]*\))?)\s*=\s*(.*)", re.DOTALL)
 _INTRODUCED = re.compile(
     r"(?:[A-Za-z][A-Za-z ]*(?:\bis\b|\badalah\b|[:=])|(?:answer|jawabannya)\b)\s*(.*)",
@@ -132,7 +168,9 @@ def read_quantity(text: str, locale: str = "en") -> Quantity | None:
     match = _NUMBER.fullmatch(text.strip())
     if not match:
         return None
-    unit, currency = match["unit"], match["currency"] or ""
+    unit, currency, multiple = match["unit"], match["currency"] or "", 0
+    if spoken := _MULTIPLE.fullmatch(unit):
+        unit, multiple = spoken[2], _MULTIPLES[spoken[1].casefold()]
     if unit and (not _UNIT.fullmatch(unit) or MATH_WORDS.search(unit)):
         return None
     decimals, plain = 0, False
@@ -151,7 +189,7 @@ def read_quantity(text: str, locale: str = "en") -> Quantity | None:
         if not bottom:
             return None
         value = whole + Fraction(top, bottom)
-    value = -value if match["sign"] == "-" else value
+    value = (-value if match["sign"] == "-" else value) * 10**multiple
     return Quantity(value, name, _tidy_unit(unit) or _tidy_unit(currency), decimals, plain)
 
 

@@ -7,8 +7,10 @@ however we went, and leaves.
 """
 
 import atexit
+import contextlib
 import json
 import os
+import signal
 import struct
 import subprocess
 import threading
@@ -59,16 +61,19 @@ class Service:
                 )
             self.greeting = json.loads(hello)
 
-    def request(self, message: object, limit_s: float) -> bytes | None:
-        """Send `message` (as JSON) and return the reply, or None if it took over `limit_s` seconds or the helper died.
+    def request(self, message: object, limit_s: float, *more: object) -> bytes | None:
+        """Send `message` (as JSON, `more` as frames of their own) and return the reply, or None if it took over
+        `limit_s` seconds or the helper died.
 
         After None the helper is gone and the next request starts a new one. Start-up does not count into the limit.
         """
         with self._lock:
             self.start()
-            data = json.dumps(message).encode()
+            frames = [json.dumps(part).encode() for part in (message, *more)]
             try:
-                return self._receive(limit_s, struct.pack(">I", len(data)) + data)
+                return self._receive(
+                    limit_s, b"".join(struct.pack(">I", len(data)) + data for data in frames)
+                )
             except BaseException:
                 self.close()  # interrupted half way (KeyboardInterrupt): a late reply must not answer the next request
                 raise
@@ -78,7 +83,7 @@ class Service:
 
         def expire() -> None:
             expired.set()
-            process.kill()
+            _kill(process)
 
         timer = threading.Timer(limit_s, expire)
         timer.daemon = True
@@ -104,7 +109,7 @@ class Service:
             process, self._process = self._process, None
             if process is None:
                 return
-            process.kill()
+            _kill(process)
             process.stdin.close()
             process.stdout.close()
             process.wait()
@@ -117,6 +122,14 @@ class Service:
             process.returncode = 0  # not our child, so not ours to wait for
             process.stdin.close()  # or the helper would not see its end when the parent goes
             process.stdout.close()
+
+
+def _kill(process: subprocess.Popen) -> None:
+    """Kill a helper and what it forked (it leads a process group of its own)."""
+    if hasattr(os, "killpg") and process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
 
 
 def _read(pipe, count: int) -> bytes:

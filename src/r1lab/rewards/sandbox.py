@@ -1,8 +1,8 @@
-"""Runs a function somebody else wrote, and returns what it returned.
+"""Runs code somebody else wrote, and returns what it returned or printed.
 
 One long-lived server process (`sandbox_server.py`) forks a child per candidate, which costs milliseconds instead of a
-new interpreter. The child gets the arguments and nothing else: expected values are compared here, on our side of the
-pipe, so printing, exiting with 0 or rewriting the harness earns nothing.
+new interpreter. The child gets the inputs and nothing else: expected values are compared here, on our side of the
+pipe (or, for test code, in a process of its own), so exiting with 0 or rewriting the harness earns nothing.
 """
 
 import json
@@ -15,7 +15,8 @@ from r1lab.rewards.process import Service
 
 logger = logging.getLogger(__name__)
 
-WALL_S = 3.0  # a candidate gets 1 s of CPU; the rest is for a machine that is busy with something else
+WALL_S = 1.4  # seconds a candidate may live, not counting those it waits for a CPU; 1 s of CPU ends it before
+REPLY_S = 30.0  # the server keeps the time; this only matters if a candidate broke the server
 LONGEST_CODE = 20_000  # characters
 LONGEST_CACHE = 50_000  # results
 # Nothing of our environment goes in, except what some builds of Python need to find their own library.
@@ -26,9 +27,9 @@ Result = tuple[bool, object]  # (True, what the function returned) or (False, No
 
 
 class Sandbox:
-    """Calls candidate functions in a limited child process, with a cache. Starts lazily; safe in threads.
+    """Runs candidates in a limited child process, with a cache. Starts lazily; safe in threads.
 
-    Limits per candidate: 1 s of CPU, `wall_s` seconds in all, 256 MB, 64 kB of results, no files, processes, signals or
+    Limits per candidate: 1 s of CPU, `wall_s` seconds of waiting for anything but a CPU, 256 MB, 64 kB of results, no files, processes, signals or
     network. Where the kernel cannot enforce the last line, a warning is logged once. Needs `os.fork` (Linux, macOS).
     """
 
@@ -45,7 +46,7 @@ class Sandbox:
             command.append("--no-filter")
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         self.service = Service(command, environment=environment)
-        self._results: dict[tuple[str, str, str], list[Result] | None] = {}
+        self._results: dict[tuple[str, ...], list[Result] | None] = {}
         self._warned = False
 
     def start(self) -> None:
@@ -75,28 +76,58 @@ class Sandbox:
         Values are JSON values. None covers all the ways to fail as a whole: a syntax error, no such function, a limit
         reached, an exit. The same question twice is answered from the cache.
         """
-        if len(code) > LONGEST_CODE:
+        return self._ask(_call(code, function, arguments), len(arguments))
+
+    def run(self, code: str, inputs: list[str]) -> list[Result] | None:
+        """What the program `code` prints for each standard input, as `call` does: (True, printed) or (False, None)."""
+        return self._ask(_run(code, inputs), len(inputs))
+
+    def check(self, code: str, function: str, check: str) -> list[Result] | None:
+        """[(True, True)] if the test code `check` runs to its end; it calls `function` of `code` by the name `candidate`.
+
+        The two run in different processes: arguments and results travel as Python literals, and nothing else does.
+        """
+        return self._ask(_check(code, function, check), 1)
+
+    def knows(self, kind: str, *question: object) -> bool:
+        """Whether `call`, `run` or `check` (the kind) would answer from its cache, at no cost."""
+        return _key(_JOBS[kind](*question)) in self._results
+
+    def _ask(self, job: tuple[dict, ...], count: int) -> list[Result] | None:
+        if len(job[0]["code"]) > LONGEST_CODE:
             return None
-        key = (code, function, json.dumps(arguments))
+        key = _key(job)
         results = self._results.get(key, _UNKNOWN)
         if results is _UNKNOWN:
             self.start()
-            job = {"code": code, "function": function, "arguments": arguments}
-            # The server keeps the time; the slack only matters if the candidate broke the server.
-            reply = self.service.request(job, self.wall_s + 10.0)
-            results = _read_results(reply, len(arguments))
+            results = _read_results(self.service.request(job[0], REPLY_S, *job[1:]), count)
             if len(self._results) >= LONGEST_CACHE:
                 self._results.clear()
             self._results[key] = results
         return results
 
-    def knows(self, code: str, function: str, arguments: list[list]) -> bool:
-        """Whether `call` would answer from its cache, at no cost."""
-        return (code, function, json.dumps(arguments)) in self._results
-
     def close(self) -> None:
         """End the server."""
         self.service.close()
+
+
+def _call(code: str, function: str, arguments: list[list]) -> tuple[dict, ...]:
+    return ({"code": code, "function": function, "arguments": arguments},)
+
+
+def _run(code: str, inputs: list[str]) -> tuple[dict, ...]:
+    return ({"code": code, "stdin": inputs},)
+
+
+def _check(code: str, function: str, check: str) -> tuple[dict, str]:
+    return {"code": code, "function": function, "check": True}, check
+
+
+_JOBS = {"call": _call, "run": _run, "check": _check}
+
+
+def _key(job: tuple) -> tuple[str, ...]:
+    return tuple(map(json.dumps, job))
 
 
 def _read_results(reply: bytes | None, count: int) -> list[Result] | None:

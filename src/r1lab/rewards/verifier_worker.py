@@ -1,12 +1,15 @@
 """The process that runs math-verify on what a model wrote. It is expected to hang now and then, and to be killed.
 
-Requests: ["parses", gold] or ["verify", gold, answer], both LaTeX; replies: true or false. No time limit of
+Importing sympy costs half a second, so the process that has paid for it answers nothing itself: it forks one that does,
+and another when that one dies. Requests: ["parses", gold] or ["verify", gold, answer], both LaTeX; replies: true or false. No time limit of
 math-verify is used (they raise from a signal handler, which a long call into C never reaches): this process dies instead.
 """
 
 import contextlib
+import gc
 import json
 import logging
+import mmap
 import os
 import signal
 import struct
@@ -38,25 +41,43 @@ def main():
         reply({"missing": str(error)})
         return
     reply({"missing": None})
-    while len(head := sys.stdin.buffer.read(4)) == 4:
-        operation, gold, *answer = json.loads(sys.stdin.buffer.read(struct.unpack(">I", head)[0]))
-        if timed:
-            signal.setitimer(
-                signal.ITIMER_PROF, LIMIT_S
-            )  # SIGPROF is left at its default: death, even inside C code
-        try:
-            verdict = bool(parse(gold)) if operation == "parses" else verify(gold, *answer)
-        except Exception:
-            verdict = False  # whatever sympy chokes on is not a right answer
-        if timed:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-        reply(verdict)
+    busy = mmap.mmap(-1, 1)  # shared: whether there is a request that waits for its reply
+
+    def serve():
+        while len(head := sys.stdin.buffer.read(4)) == 4:
+            operation, gold, *answer = json.loads(sys.stdin.buffer.read(struct.unpack(">I", head)[0]))
+            busy[0] = 1
+            if timed:  # SIGPROF is left at its default: death, even inside C code
+                signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
+            try:
+                verdict = bool(parse(gold)) if operation == "parses" else verify(gold, *answer)
+            except Exception:
+                verdict = False  # whatever sympy chokes on is not a right answer
+            if timed:
+                signal.setitimer(signal.ITIMER_PROF, 0)
+            busy[0] = 0
+            reply(verdict)
+
+    if not hasattr(os, "fork"):
+        return serve()
+    gc.freeze()  # what is loaded stays: a fork need not copy it for the garbage collector's sake
+    while True:
+        pid = os.fork()
+        if pid == 0:
+            with contextlib.suppress(BrokenPipeError):
+                serve()
+            os._exit(0)
+        if os.WIFEXITED(os.waitpid(pid, 0)[1]):
+            return  # the other end is gone
+        if busy[0]:
+            busy[0] = 0
+            reply(False)
 
 
 def load_math_verify():
     """Functions parse(latex) -> list and verify(gold, answer) -> bool; the first call of each is already paid for."""
     import math_verify
-    from sympy import Expr, N
+    from sympy import Expr, I, N
 
     logging.disable()
     config = math_verify.LatexExtractionConfig(boxed_match_priority=0, try_extract_without_anchor=False)
@@ -73,9 +94,9 @@ def load_math_verify():
                 golds.clear()
             golds[gold] = parse(gold)
         parsed = parse(answer)
-        if not math_verify.verify(golds[gold], parsed, timeout_seconds=None):
-            return False
-        return not any(far(left, right) for left in golds[gold] for right in parsed)
+        if math_verify.verify(golds[gold], parsed, timeout_seconds=None, allow_set_relation_comp=True):
+            return not any(far(left, right) for left in golds[gold] for right in parsed)
+        return any(same_complex(left, right) for left in golds[gold] for right in parsed)
 
     def far(left, right):
         if not (isinstance(left, Expr) and isinstance(right, Expr)) or left == right:
@@ -84,6 +105,21 @@ def load_math_verify():
             return False
         left, right = N(left, 30), N(right, 30)
         return bool(abs(left - right) > NEAR * max(abs(left), abs(right)))
+
+    def same_complex(left, right):
+        """Equal numbers once the letter i is the imaginary unit, which math-verify takes for a variable."""
+        if not (isinstance(left, Expr) and isinstance(right, Expr)) or not (
+            left.free_symbols | right.free_symbols | left.atoms(I) | right.atoms(I)
+        ):
+            return False
+        left, right = (
+            side.subs({symbol: I for symbol in side.free_symbols if symbol.name == "i"})
+            for side in (left, right)
+        )
+        if left.free_symbols or right.free_symbols:
+            return False
+        left, right = N(left, 30), N(right, 30)
+        return bool(abs(left - right) <= 1e-12 * max(abs(left), abs(right), 1e-300))
 
     verify("\\frac{1}{2}", "0.5")
     return parse, verify

@@ -6,7 +6,7 @@ from typing import Any
 
 from r1lab.policy import set_threads
 from r1lab.problems import load_scale_problems, to_training_rows
-from r1lab.rewards import make_reward
+from r1lab.rewards import reward_set
 from r1lab.scale import Scale
 from r1lab.stages.grpo import (
     WATCHED,
@@ -17,7 +17,6 @@ from r1lab.stages.grpo import (
     make_grpo_args,
 )
 
-REWARDS = ("accuracy", "logic", "code", "format")  # one verifier per kind of answer, and the format
 FORMAT_WEIGHT = 0.5  # well-formed is worth half as much as right: form alone must never beat substance
 
 
@@ -31,11 +30,13 @@ def zero_dataset(scale: Scale):
 
 def zero_rewards() -> dict[str, Any]:
     """The arguments of `GRPOTrainer` and `GRPOConfig` that say what is paid for: reward functions and weights."""
+    # One verifier per kind of answer, and the format.
+    weights = {"accuracy": 1.0, "logic": 1.0, "code": 1.0, "format": FORMAT_WEIGHT}
     # An answer must be worked out: `12+7` equals 19, but handing the question back is no answer.
-    options = {"accuracy": {"require_simplified": True}}
-    functions = [make_reward(name, **options.get(name, {})) for name in REWARDS]
-    weights = [FORMAT_WEIGHT if name == "format" else 1.0 for name in REWARDS]
-    return {"reward_funcs": [*functions, *WATCHED], "reward_weights": [*weights, *(0.0 for _ in WATCHED)]}
+    rewards = reward_set(weights, accuracy={"require_simplified": True})
+    rewards["reward_funcs"] += WATCHED
+    rewards["reward_weights"] += [0.0] * len(WATCHED)
+    return rewards
 
 
 def make_zero_trainer(

@@ -1,0 +1,113 @@
+"""Tables of cases, labelled by mathematics: answers and golds, hostile answers, completions in and out of format."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from r1lab.prompts import format_completion
+from r1lab.rewards import accuracy, make_reward
+from r1lab.rewards.verifier import Verifier
+
+DATA = Path(__file__).with_name("data")
+
+
+def read(name):
+    with open(DATA / name, encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+MATH, HOSTILE, FORMAT = read("math.jsonl"), read("hostile.jsonl"), read("format.jsonl")
+FAMILIES = sorted({row["family"] for row in MATH})
+
+
+def judge(row):
+    reward = make_reward("accuracy", budget_s=60.0)
+    said = format_completion("x", row["answer"])
+    return reward([said], solution=[row["gold"]], locale=[row.get("locale")])[0]
+
+
+def test_the_tables_are_large_and_say_nothing_twice():
+    assert len(MATH) >= 500 and len(HOSTILE) >= 80 and len(FORMAT) >= 80
+    assert len({(row["gold"], row["answer"], row.get("locale")) for row in MATH}) == len(MATH)
+    for rows, label in ((MATH, "equal"), (FORMAT, "well_formed")):
+        assert 0.2 < sum(row[label] for row in rows) / len(rows) < 0.8
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_equal_answers_are_right_and_no_others(family):
+    rows = [row for row in MATH if row["family"] == family]
+    assert [row for row in rows if judge(row) != float(row["equal"])] == []
+
+
+UNDECIDED = [
+    ("12", "twelve", "number words are not read"),
+    ("5 kg", "5000 g", "units are compared, not converted"),
+    ("3:30", "3:30 PM", "times of day are not read; 3:30 is a ratio"),
+    ("12", "12, which is the answer", "a comma outside brackets makes a list, and lists are hedges"),
+    (r"\ln 2", r"\log 2", "which base a bare log has is a matter of the book"),
+]
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer"),
+    [pytest.param(g, a, marks=pytest.mark.xfail(strict=True, reason=why)) for g, a, why in UNDECIDED],
+)
+def test_right_answers_that_are_not_recognised(gold, answer):
+    assert judge({"gold": gold, "answer": answer}) == 1.0
+
+
+def test_no_hostile_answer_is_paid_or_stops_the_trainer(tmp_path, monkeypatch, capfd):
+    """A fifth of the CPU limit, to be quick; how long each takes under the real one is measured by the bench."""
+    verifier = Verifier(limit_s=0.2)
+    monkeypatch.setattr(accuracy, "VERIFIER", verifier)
+    monkeypatch.chdir(tmp_path)
+    for number, row in enumerate(HOSTILE):
+        said = "".join(text * times for text, times in row["parts"])
+        start = time.monotonic()
+        score = judge({"answer": said, "gold": ("7\\sqrt{2}", "7654")[number % 2]})
+        assert score == 0.0, row["name"]
+        assert time.monotonic() - start < 5.0, row[
+            "name"
+        ]  # a loaded machine; a fifth of a second on an idle one
+    assert judge({"answer": "\\sqrt{98}", "gold": "7\\sqrt{2}"}) == 1.0  # and the next answer is served
+    assert not list(tmp_path.iterdir()) and capfd.readouterr() == ("", "")
+    verifier.service.close()
+
+
+def test_hostile_text_in_any_place_breaks_no_reward():
+    names = (
+        "format",
+        "tag_count",
+        "reasoning_steps",
+        "repetition_penalty",
+        "language_consistency",
+        "helpfulness_proxy",
+        "logic",
+        "countdown",
+    )
+    said = ["".join(text * times for text, times in row["parts"]) for row in HOSTILE]
+    columns = {
+        "solution": ["Ani"] * len(said),
+        "numbers": [[1, 2]] * len(said),
+        "target": [3] * len(said),
+        "language": ["en"] * len(said),
+    }
+    for name in names:
+        start = time.monotonic()
+        make_reward(name)(said, **columns)
+        make_reward(name)([f"<think>{text}</think><answer>{text}</answer>" for text in said], **columns)
+        assert time.monotonic() - start < 20.0, name  # linear in the text, so well under a second each
+
+
+def test_format_is_exact():
+    scores = make_reward("format")([row["text"] for row in FORMAT])
+    assert [
+        row for row, score in zip(FORMAT, scores, strict=True) if score != float(row["well_formed"])
+    ] == []
+
+
+def test_tag_count_is_full_for_all_that_is_well_formed():
+    scores = make_reward("tag_count")([row["text"] for row in FORMAT])
+    assert all(score == 1.0 for row, score in zip(FORMAT, scores, strict=True) if row["well_formed"])
