@@ -7,7 +7,16 @@ from xml.etree import ElementTree
 
 import pytest
 
-from r1lab.view import TrainingPlot, plot_by_group, plot_pass_at_k, plot_training, show_traces
+from r1lab.view import (
+    TrainingPlot,
+    plot_by_group,
+    plot_distributions,
+    plot_lines,
+    plot_pass_at_k,
+    plot_proxy_and_truth,
+    plot_training,
+    show_traces,
+)
 from r1lab.view import curves as curves_module
 from r1lab.view.curves import series, smooth
 
@@ -260,3 +269,39 @@ def test_the_page_is_self_contained_and_scoped():
             assert line.startswith(".r1lab-traces")
     assert "prefers-color-scheme:dark" in style and "@media print" in style
     assert repr(show_traces([])).startswith("<0 traces")
+
+
+# ------------------------------------------------------------------------------------------------- rewards
+def test_lines_are_drawn_as_given_and_must_be_as_long_as_the_axis():
+    (ax,) = plot_lines([0, 1, 2], {"right": [1, 2, 3], "wrong": [0, 0, 1]}, xlabel="tokens").axes
+    assert [list(line.get_ydata()) for line in ax.lines] == [[1, 2, 3], [0, 0, 1]]
+    assert ax.get_xlabel() == "tokens"
+    with pytest.raises(ValueError, match="'short' has 2 values for 3 places"):
+        plot_lines([0, 1, 2], {"short": [1, 2]})
+
+
+def test_distributions_are_shares_of_the_scored_and_wide_ones_are_binned():
+    figure = plot_distributions(
+        {"accuracy": [1.0, 0.0, 0.0, None, 0.0], "cosine": [k / 99 for k in range(100)]}
+    )
+    accuracy, cosine = figure.axes
+    assert sorted((bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in accuracy.patches) == [
+        (pytest.approx(0.0), 0.75),
+        (pytest.approx(1.0), 0.25),
+    ]
+    assert titles(figure)[0] == "accuracy\nmean 0.25"
+    assert len(cosine.patches) == 12 and sum(bar.get_height() for bar in cosine.patches) == pytest.approx(1)
+    with pytest.raises(ValueError, match="'code' has no value"):
+        plot_distributions({"code": [None, None]})
+
+
+def test_proxy_and_truth_share_the_axis_of_all_runs():
+    other = [{"step": 1, "reward": 5.0, "rewards/accuracy/mean": -1.0}]
+    figure = plot_proxy_and_truth({"hack": LOGS, "mend": other}, truth="rewards/accuracy/mean")
+    assert titles(figure) == ["hack", "mend"]
+    limits = {ax.get_ylim() for ax in figure.axes}
+    ((low, high),) = limits
+    assert low <= -1 and high >= 5
+    assert figure.axes[0].lines[0].get_ydata() == pytest.approx([0.02 * step for step in range(1, 41)])
+    with pytest.raises(ValueError, match="'hack' has not logged 'rewards/truth/mean'"):
+        plot_proxy_and_truth({"hack": LOGS}, truth="rewards/truth/mean")

@@ -1,0 +1,55 @@
+"""Checks for the exercises: a learner's function is compared with a reference, and the difference is said in a sentence."""
+
+import math
+from collections.abc import Callable, Iterable
+
+LONGEST_SHOWN = 60  # characters of a value in a sentence
+
+
+def check(function: Callable, reference: Callable, cases: Iterable[tuple]) -> str:
+    """Compare two functions on `cases` (tuples of arguments) and say in a sentence or two how the first one did.
+
+    An exercise that still returns None everywhere is "not written yet". Numbers agree to nine digits, in lists,
+    tuples and dicts too. Never raises on what the learner's function does: its first wrong case, or its exception, is named.
+    """
+    cases, wrong, written = list(cases), [], False
+    for case in cases:
+        expected = reference(*case)
+        try:
+            got = function(*case)
+        except Exception as error:  # a learner's mistake is the subject here
+            wrong.append((case, f"it raised {type(error).__name__}: {error}"))
+            written = True
+            continue
+        written = written or got is not None
+        if not same(got, expected):
+            wrong.append((case, f"it gives {show(got)}; expected {show(expected)}"))
+    name = function.__name__
+    if not written:
+        return f"{name}: not written yet."
+    if not wrong:
+        return f"{name}: all {len(cases)} cases agree. Well done."
+    case, complaint = wrong[0]
+    arguments = ", ".join(map(show, case))
+    return (
+        f"{name}: {len(cases) - len(wrong)} of {len(cases)} cases agree. For {name}({arguments}) {complaint}."
+    )
+
+
+def same(got: object, expected: object) -> bool:
+    """Whether two results agree: numbers to nine digits (True is not 1), sequences and dicts item by item."""
+    if isinstance(got, bool) or isinstance(expected, bool):
+        return got is expected
+    if isinstance(got, int | float) and isinstance(expected, int | float):
+        return math.isclose(got, expected, rel_tol=1e-9, abs_tol=1e-9)
+    if isinstance(got, list | tuple) and isinstance(expected, list | tuple):
+        return len(got) == len(expected) and all(map(same, got, expected))
+    if isinstance(got, dict) and isinstance(expected, dict):
+        return got.keys() == expected.keys() and all(same(got[key], expected[key]) for key in got)
+    return got == expected
+
+
+def show(value: object) -> str:
+    """A value as Python writes it, floats rounded, cut to what a sentence can carry."""
+    said = f"{value:.4g}" if isinstance(value, float) else repr(value)
+    return said if len(said) <= LONGEST_SHOWN else said[: LONGEST_SHOWN - 3] + "..."
