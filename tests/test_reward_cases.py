@@ -19,7 +19,8 @@ def read(name):
 
 
 MATH, HOSTILE, FORMAT = read("math.jsonl"), read("hostile.jsonl"), read("format.jsonl")
-FAMILIES = sorted({row["family"] for row in MATH})
+SECOND = read("math_second.jsonl")  # another author's, see data/README.md
+FAMILIES = sorted({row["family"] for row in MATH + SECOND})
 
 
 def judge(row):
@@ -31,18 +32,21 @@ def judge(row):
 def test_the_tables_are_large_and_say_nothing_twice():
     assert len(MATH) >= 500 and len(HOSTILE) >= 80 and len(FORMAT) >= 80
     assert len({(row["gold"], row["answer"], row.get("locale")) for row in MATH}) == len(MATH)
-    for rows, label in ((MATH, "equal"), (FORMAT, "well_formed")):
+    everything = {(row["gold"], row["answer"], row.get("locale")) for row in MATH + SECOND}
+    assert len(everything) == len(MATH) + len(SECOND) and len(SECOND) >= 400
+    for rows, label in ((MATH, "equal"), (SECOND, "equal"), (FORMAT, "well_formed")):
         assert 0.2 < sum(row[label] for row in rows) / len(rows) < 0.8
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_equal_answers_are_right_and_no_others(family):
-    rows = [row for row in MATH if row["family"] == family]
+    rows = [row for row in MATH + SECOND if row["family"] == family]
     assert [row for row in rows if judge(row) != float(row["equal"])] == []
 
 
 UNDECIDED = [
     ("12", "twelve", "number words are not read"),
+    ("(1,2)", "x=1, y=2", "which name comes first is not known"),
     ("5 kg", "5000 g", "units are compared, not converted"),
     ("3:30", "3:30 PM", "times of day are not read; 3:30 is a ratio"),
     ("12", "12, which is the answer", "a comma outside brackets makes a list, and lists are hedges"),
@@ -59,8 +63,8 @@ def test_right_answers_that_are_not_recognised(gold, answer):
 
 
 def test_no_hostile_answer_is_paid_or_stops_the_trainer(tmp_path, monkeypatch, capfd):
-    """A fifth of the CPU limit, to be quick; how long each takes under the real one is measured by the bench."""
-    verifier = Verifier(limit_s=0.2)
+    """A tenth of the CPU limit, to be quick; how long each takes under the real one is measured by the bench."""
+    verifier = Verifier(limit_s=0.1)
     monkeypatch.setattr(accuracy, "VERIFIER", verifier)
     monkeypatch.chdir(tmp_path)
     for number, row in enumerate(HOSTILE):
@@ -68,9 +72,7 @@ def test_no_hostile_answer_is_paid_or_stops_the_trainer(tmp_path, monkeypatch, c
         start = time.monotonic()
         score = judge({"answer": said, "gold": ("7\\sqrt{2}", "7654")[number % 2]})
         assert score == 0.0, row["name"]
-        assert time.monotonic() - start < 5.0, row[
-            "name"
-        ]  # a loaded machine; a fifth of a second on an idle one
+        assert time.monotonic() - start < 5.0, row["name"]  # a loaded machine; 0.1 s on an idle one
     assert judge({"answer": "\\sqrt{98}", "gold": "7\\sqrt{2}"}) == 1.0  # and the next answer is served
     assert not list(tmp_path.iterdir()) and capfd.readouterr() == ("", "")
     verifier.service.close()

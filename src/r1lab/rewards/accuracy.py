@@ -20,19 +20,36 @@ LONGEST_ANSWER = 512  # characters
 LOCALES = ("en", "id")  # how numbers are written: 1,234.5 or 1.234,5
 DEEPEST = 10  # nested brackets; the grammar behind math-verify is exponential in them
 
-# An answer that says these does not commit to one value (English and Indonesian).
+# An answer that says these does not commit to one value (English and Indonesian). Comparisons count where they bound a
+# number ("more than 5"), not where they describe things ("5 more apples").
 HEDGES = re.compile(
-    r"(?<![A-Za-z\\])(?:or|and|not|never|either|neither|maybe|perhaps|possibly|between|least|most|less|more|greater|fewer|under|over|above"
-    r"|below|except|atau|dan|bukan|tidak|mungkin|antara|minimal|maksimal|paling|kurang|lebih|kecuali)(?![A-Za-z])|n't\b"
+    r"(?<![A-Za-z\\])(?:or|and|not|cannot|never|doubt|either|neither|maybe|perhaps|possibly|probably|likely|could|might|between|except|but"
+    r"|at (?:the )?(?:least|most)|(?:less|more|greater|fewer|larger|smaller) than"
+    r"|atau|dan|bukan|tidak|mungkin|barangkali|antara|minimal|maksimal|paling|kurang|kecuali|tapi|tetapi|lebih (?:dari|besar|kecil))"
+    r"(?![A-Za-z])|(?<![A-Za-z\\])(?:under|over|above|below|up to|di atas|di bawah)\s+[$\\]?\d|n't\b|\d-?ish\b|\?"
     r"|\\(?:neq?|pm|mp|lor|land|lnot|neg|vee|wedge|cup|not)(?![A-Za-z])|!=|\+/-|\+-",
+    re.IGNORECASE,
+)
+# "About 5" is no answer where 5 is exact, but a fair way to give a gold such as 3.14.
+_ROUGHLY = re.compile(
+    r"(?<![A-Za-z])(?:roughly|approximately|approx\.?|about|around|nearly|almost|close to|circa|sekitar|mendekati|kira-kira|hampir|kurang lebih)"
+    r"\s+(?:Rp\.?\s*|[$\\-])?\d",
+    re.IGNORECASE,
+)
+_DOUBTS = re.compile(
+    r"\b(?:not|cannot|never|doubt|neither|maybe|perhaps|possibly|probably|likely|could|might|bukan|tidak|mungkin|barangkali)\b|n't\b",
     re.IGNORECASE,
 )
 _INEQUALITY = re.compile(r"[<>]|\\(?:leq?|geq?|lt|gt|l?eqslant|geqslant)(?![A-Za-z])")
 _LETTERS = re.compile(r"[A-Za-z]{2,}(?: [A-Za-z]+){0,3}|[A-Z]")
 _SHORT_WORDS = frozenset({"yes", "no", "odd", "even", "ya", "nol"}).union(*WORDS.values())
+_VERB = re.compile(r"\b(?:is|are|equals|adalah|ialah|yaitu|ada|terdapat|jawabannya)\b", re.IGNORECASE)
 _INTRODUCTION = re.compile(
-    r"[^\d\\$=({\[]*(?:\b(?:is|are|equals|adalah|ialah|yaitu|jawabannya)\b|:)\s*", re.IGNORECASE
+    rf"[^\d\\$=({{\[]*(?:{_VERB.pattern}|:)\s*|(?:so|thus|hence|therefore|jadi|maka)\b,?\s*", re.IGNORECASE
 )
+ANSWER_IS = re.compile(r"\b(?:answer is|jawabannya(?: adalah)?)\b\s*:?", re.IGNORECASE)
+_OPTION = re.compile(r"(?:(?i:option|choice|pilihan) )?\(?([A-Z])(?:[.:]\s|\)|$)")  # C. 42, or Option C
+_SENTENCE_END = re.compile(r"[.!?]\s")
 _PROOF = re.compile(r"\s*(?:prove|show|proof|buktikan|tunjukkan|bukti)\b", re.IGNORECASE)
 _WORKING = re.compile(r"[*!^]|[+/]\s*[\d(\\]|(?<=[\w)}])\s*-\s*[\d(\\]|\\(?:times|cdot|div|frac|sqrt|binom)")
 _COSTLY = re.compile(
@@ -81,13 +98,16 @@ def read_gold(solution: str, locale: str) -> Gold | None:
 MOST_BOXES = 50  # looked at, from the end
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _JOINED = re.compile(
-    r"[\s$.]*(?:[,;]|\bor\b|\band\b|\batau\b|\bdan\b)?[\s$]*(?:or|and|atau|dan)?[\s$]*", re.IGNORECASE
+    r"[\s$.]*(?:[,;]|\bor\b|\band\b|\batau\b|\bdan\b)?[\s$]*(?:or|and|atau|dan)?[\s$]*(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?",
+    re.IGNORECASE,
 )
+_BARE_BOX = re.compile(r"\\boxed\s+(-?\d[\d.,/]*)")
 
 
 def last_boxed(text: str) -> str | None:
     r"""Content of the last `\boxed{}`, or None. Boxes that stand in a row (`\boxed{1}, \boxed{2}`) belong together;
     after prose a later box replaces an earlier one, so a policy that corrects itself is read at its last word."""
+    text = _BARE_BOX.sub(r"\\boxed{\1}", text)
     boxes: list[tuple[int, int, str]] = []  # start, end, content
     for match in list(_BOX.finditer(text))[-MOST_BOXES:]:
         if boxes and match.start() < boxes[-1][1]:
@@ -228,21 +248,51 @@ def judge(gold: Gold, answer: str, locale: str = "en", *, require_simplified: bo
     if gold.number and answer.isdecimal() and answer.isascii() and len(answer) <= exact.LONGEST_NUMERAL:
         return exact.same_quantity(gold.number, exact.Quantity(exact.Fraction(int(answer))))
     answer = exact.normalise(answer)
-    introduction = _INTRODUCTION.match(answer)
-    if introduction and not HEDGES.search(introduction[0]):
-        answer = exact.normalise(answer[introduction.end() :]) or answer
+    answer = exact.normalise(_without_introduction(answer.rpartition("####")[2])) or answer
     if answer == gold.text or _tighten(answer) == _tighten(gold.text):
         return True
     if gold.words:
-        return answer.strip("()").casefold() == gold.text.casefold()
+        option = None if HEDGES.search(answer) else _OPTION.match(answer)
+        return (option[1] if option else answer.strip("()")).casefold() == gold.text.casefold()
     if not answer or too_costly(answer) or not _brackets_match(answer):
         return False
     if not gold.lists and (HEDGES.search(answer) or has_top_level_comma(answer, locale)):
         return False
+    if _ROUGHLY.search(answer) and not (gold.lists or (gold.number and gold.number.decimals)):
+        return False
     if gold.number:
         return _judge_number(gold.number, answer, locale, require_simplified)
+    if {_brackets(gold.text), _brackets(answer)} == {"set", "tuple"}:
+        return False
     units = {unit for _, unit in map(_split_unit, (gold.text, answer)) if unit}
     return False if len(units) > 1 else None
+
+
+def _without_introduction(answer: str) -> str:
+    """What an answer says after "the least value is" or "so the answer is"; all of it where that leaves a doubt."""
+    if len(stated := ANSWER_IS.split(answer)) == 2 and stated[1].strip():
+        before, after = _SENTENCE_END.split(stated[0])[-1], stated[1]
+        if not HEDGES.search(before):
+            return after
+    introduction = _INTRODUCTION.match(answer)
+    if not introduction:
+        return answer
+    verb = _VERB.search(introduction[0])  # before it, "least" and "between" only describe
+    subject = verb.start() if verb else 0
+    if _DOUBTS.search(introduction[0][:subject]) or HEDGES.search(introduction[0][subject:]):
+        return answer
+    return answer[introduction.end() :]
+
+
+def _brackets(text: str) -> str:
+    r"""How a list of things is written: "set" for `\{1, 2\}`, "tuple" for `(1, 2)`, else ""."""
+    return (
+        "set"
+        if re.fullmatch(r"\\\{[^(\[]*\\\}", text)
+        else "tuple"
+        if re.fullmatch(r"\([^()]*,[^()]*\)", text)
+        else ""
+    )
 
 
 def _judge_number(gold: exact.Quantity, answer: str, locale: str, require_simplified: bool) -> bool | None:
@@ -275,7 +325,6 @@ def _judge_number(gold: exact.Quantity, answer: str, locale: str, require_simpli
 _SPOKEN_NUMBER = re.compile(
     rf"(?:(?<![\w)}}\]])-\s*)?(?:\\[dt]?frac\s*\{{\d+\}}\s*\{{\d+\}}|{exact.NUMERAL}(?:\s*/\s*\d+)?)"
 )
-_SPOKEN = re.compile(r"(?:answer is|jawabannya(?: adalah)?)\b\s*:?", re.IGNORECASE)
 
 
 def spoken_answer(text: str, gold: Gold) -> str:
@@ -288,7 +337,7 @@ def spoken_answer(text: str, gold: Gold) -> str:
         return numbers[-1] if numbers else ""
     last_line = text.strip().rpartition("\n")[2]
     formulas = re.findall(r"\$([^$]+)\$", last_line)
-    return formulas[-1] if formulas else _SPOKEN.split(last_line)[-1]
+    return formulas[-1] if formulas else ANSWER_IS.split(last_line)[-1]
 
 
 _STATED = re.compile(
@@ -353,7 +402,9 @@ class AccuracyReward(Reward):
         golds = read_column({"solution": solution, "answer": answer}, len(texts), reward=self.name)
         locales = read_column({"locale": locale}, len(texts), reward=self.name, needed=False)
         ours = own_rows(verifier, "math", len(texts))
-        deadline, unscorable, unverified, scores = time.monotonic() + self.budget_s, 0, 0, []
+        unscorable = unverified = 0
+        scores: list[float | None] = []
+        slow: list[tuple[int, tuple[str, str]]] = []  # left for the end, so that they keep nobody waiting
         for text, solution_text, place, own in zip(texts, golds, locales, ours, strict=True):
             place = place if place in LOCALES else self.locale
             gold = read_gold(_solution_text(solution_text), place) if own else None
@@ -361,9 +412,16 @@ class AccuracyReward(Reward):
                 unscorable += own
                 scores.append(None)
                 continue
-            verdict = self._verdict(text, gold, place, deadline)
-            unverified += verdict is None
-            scores.append(float(bool(verdict)))
+            verdict = self._verdict(text, gold, place)
+            if isinstance(verdict, tuple):
+                slow.append((len(scores), verdict))
+            scores.append(float(verdict is True))
+        deadline = time.monotonic() + self.budget_s
+        for row, question in slow:
+            if time.monotonic() > deadline and not VERIFIER.knows(*question):
+                unverified += 1
+            else:
+                scores[row] = float(VERIFIER.verify(*question))
         if log_metric is not None and any(ours):
             log_metric(f"{self.name}/unscorable", float(unscorable))
             log_metric(f"{self.name}/unverified", float(unverified))
@@ -377,18 +435,15 @@ class AccuracyReward(Reward):
         boxed = last_boxed(said)
         return boxed if boxed is not None else said if tagged else spoken_answer(said, gold)
 
-    def _verdict(self, text: str, gold: Gold, locale: str, deadline: float) -> bool | None:
-        """Whether a completion is right; None if there was no time left to find out."""
+    def _verdict(self, text: str, gold: Gold, locale: str) -> bool | tuple[str, str]:
+        """Whether a completion is right, or what to ask the verifier where only that can tell."""
         said = self._answer(text, gold)
         if not said:
             return False
         verdict = judge(gold, said, locale, require_simplified=self.require_simplified)
         if verdict is not None:
             return verdict
-        question = (_as_latex(gold.text, gold, locale), _as_latex(exact.normalise(said), gold, locale))
-        if time.monotonic() > deadline and not VERIFIER.knows(*question):
-            return None
-        return VERIFIER.verify(*question)
+        return _as_latex(gold.text, gold, locale), _as_latex(exact.normalise(said), gold, locale)
 
 
 class ReasoningAccuracyReward(AccuracyReward):

@@ -40,6 +40,8 @@ _REWRITES = [
     (re.compile(r"√\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"\\(?:left|right|displaystyle)(?![A-Za-z])"), ""),
     (re.compile(r"(?<=\d)(?:\\[,! ]|\{,\}|~)(?=\d{3}(?!\d))"), ","),  # 1\,234 and 1{,}234 group digits
+    (re.compile(r"(?<=\d)\{,\}(?=\d)"), ","),
+    (re.compile(r"(?<!\w)\*\*([A-Za-z][^*\n]*)\*\*"), r"\1"),  # **Answer:** 14
     (re.compile(r"(?<!\\)\\[,;:! ]|~|\\q?quad(?![A-Za-z])"), " "),  # but not the row end before a space
     (re.compile(r"\\[dtc]frac(?![A-Za-z])"), r"\\frac"),
     (re.compile(r"\\(frac|sqrt)\s*(\d)"), r"\\\1{\2}"),
@@ -82,7 +84,7 @@ def normalise(text: str) -> str:
     for pattern, replacement in _REWRITES:
         text = pattern.sub(replacement, text)
     while True:
-        before, text = text, text.strip().rstrip(".,;: ")
+        before, text = text, text.strip().rstrip(".,;: ").removeprefix("=")
         for opening, closing in _WRAPPINGS:
             inner = text[len(opening) : len(text) - len(closing)]
             if text.startswith(opening) and text.endswith(closing) and inner.strip() and closing not in inner:
@@ -196,7 +198,7 @@ def read_quantity(text: str, locale: str = "en") -> Quantity | None:
 _UNIT_NAMES = {
     "centimeter": "cm", "centimetre": "cm", "sentimeter": "cm", "meter": "m", "metre": "m", "kilometer": "km", "kilometre": "km",
     "gram": "g", "kilogram": "kg", "second": "s", "sec": "s", "detik": "s", "minute": "min", "menit": "min", "hour": "h", "jam": "h",
-    "day": "hari", "dollar": "$", "usd": "$", "rupiah": "rp", "idr": "rp", "percent": "%", "persen": "%", "degree": "deg", "derajat": "deg",
+    "day": "hari", "liter": "l", "litre": "l", "dollar": "$", "usd": "$", "rupiah": "rp", "idr": "rp", "percent": "%", "persen": "%", "degree": "deg", "derajat": "deg",
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from fractions import Fraction
 
-from r1lab.rewards.accuracy import last_boxed
+from r1lab.rewards.accuracy import ANSWER_IS, last_boxed
 from r1lab.rewards.base import Reward, completion_texts, final_text, own_rows, read_column, tagged_answer
 from r1lab.rewards.exact import normalise
 
@@ -124,10 +124,8 @@ class LogicReward(Reward):
         said, tagged = final_text(text)
         if not tagged and read is read_names:
             return float(spoken_names(said) == read(solution))
-        return float(read(said if tagged else _spoken(said, _SPOKEN)) == read(solution))
+        return float(read(said if tagged else _spoken(said, ANSWER_IS)) == read(solution))
 
-
-_SPOKEN = re.compile(r"\b(?:answer is|jawabannya(?: adalah)?)\b\s*:?", re.IGNORECASE)
 
 # ------------------------------------------------------------------------------------------------ countdown
 
@@ -146,6 +144,7 @@ def read_expression(text: str) -> tuple[Fraction, Counter] | None:
 
     The text is parsed, never run. Division is exact; by zero it gives None.
     """
+    text = re.sub(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"((\1)/(\2))", text)
     text = re.sub(r"\\[a-z]+", lambda match: _SIGNS.get(match[0], match[0]), text)
     if len(text) > LONGEST_EXPRESSION or not re.fullmatch(r"[0-9+\-*/() ]+", text):
         return None

@@ -1,0 +1,168 @@
+"""TRL's trainer with and without the kernel: the same steps, the same metrics."""
+
+import copy
+
+import pytest
+import torch
+
+from r1lab.policy import find_model
+
+transformers = pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(find_model("tiny-base"), padding_side="left")
+
+
+def make_model(tokenizer, tied: bool, folder):
+    """Random weights, by way of a folder: TRL loads the reference model of a full fine-tuning from there."""
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(0)
+    config = Qwen3Config(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        tie_word_embeddings=tied,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    Qwen3ForCausalLM(config).save_pretrained(folder)
+    return Qwen3ForCausalLM.from_pretrained(folder)
+
+
+def spread(completion_ids, **_):
+    """A reward that differs within a group, and not in every group: the share of large token ids, cut at one half."""
+    return [max(0.5, sum(i > 200 for i in ids) / len(ids)) for ids in completion_ids]
+
+
+def train(trainer_class, model, tokenizer, folder, lora=False, **options):
+    from datasets import Dataset
+    from peft import LoraConfig
+    from trl import GRPOConfig
+
+    settings = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": 8,
+        "num_generations": 4,
+        "max_completion_length": 12,
+        "max_steps": 10,
+        "learning_rate": 3e-4,
+        "lr_scheduler_type": "constant",
+        "use_cpu": True,
+        "bf16": False,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "temperature": 0.9,
+        "seed": 3,
+        **options,
+    }
+    torch.manual_seed(1)
+    trainer = trainer_class(
+        model=copy.deepcopy(model),
+        processing_class=tokenizer,
+        reward_funcs=spread,
+        args=GRPOConfig(**settings),
+        train_dataset=Dataset.from_list([{"prompt": p} for p in ("2+3=", "a b c", "Rudi > Ani.", "?")] * 8),
+        peft_config=LoraConfig(r=4, target_modules=["q_proj", "v_proj", "down_proj"]) if lora else None,
+    )
+    trainer.train()
+    return trainer
+
+
+CASES = {
+    "full, tied": dict(tied=True),
+    "full, untied, accumulated, off-policy, KL": dict(
+        tied=False, gradient_accumulation_steps=2, steps_per_generation=4, num_iterations=2, beta=0.04
+    ),
+    "LoRA, tied, KL": dict(tied=True, lora=True, beta=0.04),
+    "LoRA, untied, sequence level": dict(
+        tied=False, lora=True, importance_sampling_level="sequence", num_iterations=2, loss_type="grpo"
+    ),
+    "full, entropy bonus": dict(
+        tied=True, entropy_coef=0.02, gradient_accumulation_steps=2, loss_type="dr_grpo"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_ten_steps_end_in_the_same_parameters(case, tokenizer, tmp_path, monkeypatch):
+    from trl import GRPOTrainer
+
+    from r1lab.stages import trainer as module
+
+    calls = []
+    kernel = module.fused_grpo_loss
+    monkeypatch.setattr(module, "fused_grpo_loss", lambda *a, **k: calls.append(1) or kernel(*a, **k))
+    options = dict(CASES[case])
+    model = make_model(tokenizer, options.pop("tied"), tmp_path / "model")
+    before = dict(model.named_parameters())
+    ours = train(module.KernelGRPOTrainer, model, tokenizer, tmp_path, **options)
+    assert len(calls) == 10 * options.get("gradient_accumulation_steps", 1)
+    theirs = train(GRPOTrainer, model, tokenizer, tmp_path, **options)
+    moved = 0.0
+    for (name, mine), (other_name, other) in zip(
+        ours.model.named_parameters(), theirs.model.named_parameters(), strict=True
+    ):
+        assert name == other_name
+        assert (mine - other).abs().max() <= 1e-5, name
+        if mine.requires_grad:  # an adapter's B starts at 0
+            moved = max(moved, (mine - before.get(name, 0)).abs().max().item())
+    assert moved > 1e-3
+    for row, other in zip(ours.state.log_history, theirs.state.log_history, strict=True):
+        assert row.keys() == other.keys()
+        for name in row.keys() - {"step_time", "train_runtime"}:
+            if "per_second" not in name:
+                assert row[name] == pytest.approx(other[name], rel=2e-3, abs=2e-5), name
+
+
+NOT_COVERED = {
+    "top_entropy_quantile": dict(top_entropy_quantile=0.5),
+    "off_policy_mask_threshold": dict(off_policy_mask_threshold=0.5),
+}
+
+
+@pytest.mark.parametrize("word", NOT_COVERED)
+def test_what_it_does_not_cover_is_left_to_trl_and_said_once(word, tokenizer, tmp_path, monkeypatch):
+    from r1lab.stages import trainer as module
+
+    lines = []
+    monkeypatch.setattr(module.logger, "warning", lines.append)
+    monkeypatch.setattr(module, "fused_grpo_loss", None)
+    model = make_model(tokenizer, True, tmp_path / "model")
+    trainer = train(module.KernelGRPOTrainer, model, tokenizer, tmp_path, max_steps=2, **NOT_COVERED[word])
+    assert trainer.state.global_step == 2
+    assert len(lines) == 1 and word in lines[0]
+
+
+def test_a_model_that_scales_its_logits_in_its_own_way_is_left_to_trl(tokenizer, tmp_path):
+    from r1lab.stages.trainer import KernelGRPOTrainer
+
+    model = make_model(tokenizer, True, tmp_path / "model")
+    trainer = train(KernelGRPOTrainer, model, tokenizer, tmp_path, max_steps=1)
+    assert trainer._not_covered(trainer.model, {}) is None
+    assert "images" in trainer._not_covered(trainer.model, {"pixel_values": torch.zeros(1)})
+    trainer.model.config.logits_scaling = 8.0
+    assert "scales" in trainer._not_covered(trainer.model, {})
+
+
+def test_generation_and_plain_calls_do_not_notice_the_hook(tokenizer, tmp_path):
+    from r1lab.stages.trainer import add_head_hook
+
+    model = make_model(tokenizer, True, tmp_path / "model").eval()
+    ids = torch.arange(10)[None] + 5
+    wanted, text = model(input_ids=ids).logits, model.generate(ids, do_sample=False, max_new_tokens=5)
+    add_head_hook(model)
+    assert torch.equal(model(input_ids=ids).logits, wanted)
+    assert torch.equal(model.generate(ids, do_sample=False, max_new_tokens=5), text)
+    with pytest.raises(ValueError, match="colour"):
+        model.generate(ids, max_new_tokens=5, colour="red")
