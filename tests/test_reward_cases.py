@@ -19,7 +19,11 @@ def read(name):
 
 
 MATH, HOSTILE, FORMAT = read("math.jsonl"), read("hostile.jsonl"), read("format.jsonl")
-SECOND = read("math_second.jsonl")  # another author's, see data/README.md
+SECOND, PUZZLES, ATTACKS = (
+    read("math_second.jsonl"),
+    read("puzzles.jsonl"),
+    read("attacks.jsonl"),
+)  # see data/README.md
 FAMILIES = sorted({row["family"] for row in MATH + SECOND})
 
 
@@ -33,7 +37,7 @@ def test_the_tables_are_large_and_say_nothing_twice():
     assert len(MATH) >= 500 and len(HOSTILE) >= 80 and len(FORMAT) >= 80
     assert len({(row["gold"], row["answer"], row.get("locale")) for row in MATH}) == len(MATH)
     everything = {(row["gold"], row["answer"], row.get("locale")) for row in MATH + SECOND}
-    assert len(everything) == len(MATH) + len(SECOND) and len(SECOND) >= 400
+    assert len(everything) == len(MATH) + len(SECOND) and len(SECOND) >= 500
     for rows, label in ((MATH, "equal"), (SECOND, "equal"), (FORMAT, "well_formed")):
         assert 0.2 < sum(row[label] for row in rows) / len(rows) < 0.8
 
@@ -62,17 +66,20 @@ def test_right_answers_that_are_not_recognised(gold, answer):
     assert judge({"gold": gold, "answer": answer}) == 1.0
 
 
-def test_no_hostile_answer_is_paid_or_stops_the_trainer(tmp_path, monkeypatch, capfd):
-    """A tenth of the CPU limit, to be quick; how long each takes under the real one is measured by the bench."""
-    verifier = Verifier(limit_s=0.1)
+@pytest.mark.parametrize(
+    "rows", [HOSTILE[::2], pytest.param(HOSTILE, marks=pytest.mark.slow)], ids=["every other", "all"]
+)
+def test_no_hostile_answer_is_paid_or_stops_the_trainer(rows, tmp_path, monkeypatch, capfd):
+    """A fifth of the CPU limit, to be quick; what all of them do under the real one is recorded by the bench."""
+    verifier = Verifier(limit_s=0.2)
     monkeypatch.setattr(accuracy, "VERIFIER", verifier)
     monkeypatch.chdir(tmp_path)
-    for number, row in enumerate(HOSTILE):
+    for number, row in enumerate(rows):
         said = "".join(text * times for text, times in row["parts"])
         start = time.monotonic()
         score = judge({"answer": said, "gold": ("7\\sqrt{2}", "7654")[number % 2]})
         assert score == 0.0, row["name"]
-        assert time.monotonic() - start < 5.0, row["name"]  # a loaded machine; 0.1 s on an idle one
+        assert time.monotonic() - start < 5.0, row["name"]  # a loaded machine; 0.2 s on an idle one
     assert judge({"answer": "\\sqrt{98}", "gold": "7\\sqrt{2}"}) == 1.0  # and the next answer is served
     assert not list(tmp_path.iterdir()) and capfd.readouterr() == ("", "")
     verifier.service.close()
@@ -113,3 +120,32 @@ def test_format_is_exact():
 def test_tag_count_is_full_for_all_that_is_well_formed():
     scores = make_reward("tag_count")([row["text"] for row in FORMAT])
     assert all(score == 1.0 for row, score in zip(FORMAT, scores, strict=True) if row["well_formed"])
+
+
+def test_puzzle_answers_are_paid_when_they_are_right():
+    countdown, logic = make_reward("countdown"), make_reward("logic")
+    for row in PUZZLES:
+        said = [format_completion("x", row["answer"])]
+        if "target" in row:
+            score = countdown(said, numbers=[row["numbers"]], target=[row["target"]])
+        else:
+            score = logic(said, solution=[row["solution"]])
+        assert score == [float(row["right"])], row
+
+
+ASKED = {
+    "call": {"function": "f", "cases": [[[3], 1301], [[4], 1701]]},
+    "check": {"function": "f", "check": "assert candidate(3) == 1301 and candidate(4) == 1701"},
+    "run": {"stdin": [["3\n", "1301\n"], ["4\n", "1701\n"]]},
+}
+
+
+def test_no_attack_earns_a_verdict_and_the_next_candidate_is_served():
+    reward = make_reward("code")
+    for number, row in enumerate(ATTACKS):
+        kind = tuple(ASKED)[number % 3]
+        tests = [json.dumps(ASKED[kind])]
+        code = row["code"] if kind != "run" else row["code"] + "\nprint(f(3))"
+        honest = "print(400*int(input())+101)" if kind == "run" else "def f(n): return 400*n+101"
+        assert reward([format_completion("x", f"```python\n{code}\n```")], tests=tests) == [0.0], row["name"]
+        assert reward([format_completion("x", f"{honest}\n# {number}")], tests=tests) == [1.0], row["name"]

@@ -332,6 +332,14 @@ def test_slow_answers_keep_no_cheap_one_waiting():
     assert metrics["accuracy/unverified"] == 4
 
 
+def test_the_shortest_answers_are_verified_first(monkeypatch):
+    asked = []
+    monkeypatch.setattr(VERIFIER, "verify", lambda gold, answer: bool(asked.append(answer)))
+    said = ["(x+y+z)^{9981}", "\\sqrt{12}", "(x+y)^{9982}"]
+    make_reward("accuracy")([format_completion("a", answer) for answer in said], solution=["2\\sqrt{3}"] * 3)
+    assert asked == sorted(said, key=len)
+
+
 def test_threads_share_one_worker():
     wrong = []
 

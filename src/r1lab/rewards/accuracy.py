@@ -22,28 +22,29 @@ DEEPEST = 10  # nested brackets; the grammar behind math-verify is exponential i
 
 # An answer that says these does not commit to one value (English and Indonesian). Comparisons count where they bound a
 # number ("more than 5"), not where they describe things ("5 more apples").
+_DOUBT = (
+    r"(?:not|cannot|never|doubt|neither|maybe|perhaps|possibly|probably|presumably|hopefully|likely|guess|could|might"
+    r"|bukan|tidak|mungkin|barangkali|sepertinya|bisa jadi)(?![A-Za-z])"
+)
 HEDGES = re.compile(
-    r"(?<![A-Za-z\\])(?:or|and|not|cannot|never|doubt|either|neither|maybe|perhaps|possibly|probably|likely|could|might|between|except|but"
-    r"|at (?:the )?(?:least|most)|(?:less|more|greater|fewer|larger|smaller) than"
-    r"|atau|dan|bukan|tidak|mungkin|barangkali|antara|minimal|maksimal|paling|kurang|kecuali|tapi|tetapi|lebih (?:dari|besar|kecil))"
-    r"(?![A-Za-z])|(?<![A-Za-z\\])(?:under|over|above|below|up to|di atas|di bawah)\s+[$\\]?\d|n't\b|\d-?ish\b|\?"
+    rf"(?<![A-Za-z\\])(?:{_DOUBT}"
+    r"|(?:or|and|either|between|except|unless|but|at (?:the )?(?:least|most)|(?:less|more|greater|fewer|larger|smaller) than"
+    r"|atau|dan|antara|minimal|maksimal|paling|kurang|kecuali|tapi|tetapi|lebih (?:dari|besar|kecil))(?![A-Za-z])"
+    r"|(?:under|over|above|below|up to|di atas|di bawah)\s+[$\\]?\d)|n't\b|\d-?ish\b|\?"
     r"|\\(?:neq?|pm|mp|lor|land|lnot|neg|vee|wedge|cup|not)(?![A-Za-z])|!=|\+/-|\+-",
     re.IGNORECASE,
 )
+_DOUBTS = re.compile(rf"(?<![A-Za-z]){_DOUBT}|n't\b", re.IGNORECASE)
 # "About 5" is no answer where 5 is exact, but a fair way to give a gold such as 3.14.
 _ROUGHLY = re.compile(
-    r"(?<![A-Za-z])(?:roughly|approximately|approx\.?|about|around|nearly|almost|close to|circa|sekitar|mendekati|kira-kira|hampir|kurang lebih)"
-    r"\s+(?:Rp\.?\s*|[$\\-])?\d",
-    re.IGNORECASE,
-)
-_DOUBTS = re.compile(
-    r"\b(?:not|cannot|never|doubt|neither|maybe|perhaps|possibly|probably|likely|could|might|bukan|tidak|mungkin|barangkali)\b|n't\b",
+    r"(?<![A-Za-z])(?:roughly|approximately|approx\.?|about|around|nearly|almost|close to|circa|sekitar|mendekati|kira-kira"
+    r"|hampir|kurang lebih)\s+(?:Rp\.?\s*|[$\\-])?\d",
     re.IGNORECASE,
 )
 _INEQUALITY = re.compile(r"[<>]|\\(?:leq?|geq?|lt|gt|l?eqslant|geqslant)(?![A-Za-z])")
 _LETTERS = re.compile(r"[A-Za-z]{2,}(?: [A-Za-z]+){0,3}|[A-Z]")
 _SHORT_WORDS = frozenset({"yes", "no", "odd", "even", "ya", "nol"}).union(*WORDS.values())
-_VERB = re.compile(r"\b(?:is|are|equals|adalah|ialah|yaitu|ada|terdapat|jawabannya)\b", re.IGNORECASE)
+_VERB = re.compile(r"\b(?:is|are|be|equals|adalah|ialah|yaitu|ada|terdapat|jawabannya)\b", re.IGNORECASE)
 _INTRODUCTION = re.compile(
     rf"[^\d\\$=({{\[]*(?:{_VERB.pattern}|:)\s*|(?:so|thus|hence|therefore|jadi|maka)\b,?\s*", re.IGNORECASE
 )
@@ -304,7 +305,7 @@ def _judge_number(gold: exact.Quantity, answer: str, locale: str, require_simpli
     if _INEQUALITY.search(answer) or not re.search(r"[\d\\]", answer):
         return False
     worked = re.sub(r"^[A-Za-z ,]+(?<= )(?=[\d(-])", "", answer)  # "so" and the like
-    sides = [exact.evaluate(side, locale) for side in worked.split("=")]
+    sides = [exact.evaluate(side.strip(" $"), locale) for side in worked.split("=")]
     if None not in sides:  # `12+7`, or `12+7=19`, whose sides must agree
         if require_simplified and len(sides) > 1:
             return False
@@ -341,7 +342,7 @@ def spoken_answer(text: str, gold: Gold) -> str:
 
 
 _STATED = re.compile(
-    r"=|:|\b(?:is|are|equals|adalah|ialah|yaitu|jawabannya|hasilnya|there(?:fore)?|thus|hence|so|jadi|maka)\b",
+    r"=|:|\b(?:is|are|be|equals|adalah|ialah|yaitu|jawabannya|hasilnya|there(?:fore)?|thus|hence|so|jadi|maka)\b",
     re.IGNORECASE,
 )
 
@@ -352,7 +353,7 @@ def stated_answer(text: str, gold: Gold) -> str:
     if not gold.lists and HEDGES.search(last_line):
         return last_line
     formulas = re.findall(r"\$([^$]+)\$", last_line)
-    return (formulas or _STATED.split(last_line))[-1]
+    return (formulas or _STATED.split(last_line))[-1].lstrip(" ,")
 
 
 class AccuracyReward(Reward):
@@ -361,8 +362,9 @@ class AccuracyReward(Reward):
     The answer is the single `<answer>` body after `</think>` (two, or none, score 0.0); require_tags=False also reads
     answers outside it, for evaluation. require_simplified rejects `12+7` where the gold is the plain number 19. locale
     "id" reads numbers the Indonesian way (3,14 and 1.000.000), unless the column `locale` says otherwise.
-    Rows of another `verifier` give None. A call starts no more verifications after `budget_s` seconds; answers
-    it does not get to score 0.0 and are counted in the metric "accuracy/unverified".
+    Rows of another `verifier` give None. What a comparison decides is decided first; after it a call starts no more
+    verifications once `budget_s` seconds are over. Answers it does not get to score 0.0 and are counted in the metric
+    "accuracy/unverified".
     """
 
     name = "accuracy"
@@ -417,6 +419,7 @@ class AccuracyReward(Reward):
                 slow.append((len(scores), verdict))
             scores.append(float(verdict is True))
         deadline = time.monotonic() + self.budget_s
+        slow.sort(key=lambda item: len(item[1][1]))  # what hangs is seldom the shortest
         for row, question in slow:
             if time.monotonic() > deadline and not VERIFIER.knows(*question):
                 unverified += 1

@@ -53,6 +53,7 @@ _REWRITES = [
     (re.compile(r"(?<=\d),-+(?!\d)"), ""),  # Rp15.000,-
     (re.compile(r"\\langle(?![A-Za-z])"), "("),
     (re.compile(r"\\rangle(?![A-Za-z])"), ")"),
+    (re.compile(r"\bminus (?=\d)", re.IGNORECASE), "-"),
     (re.compile(r"(?<=\d) x (?=\d)"), r" \\times "),
     (re.compile(r"(?<![A-Za-z\\])pi(?![A-Za-z])"), r"\\pi "),
     (re.compile(r"\\(?:approx|simeq)(?![A-Za-z])|≈"), "="),

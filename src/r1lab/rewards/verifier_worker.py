@@ -36,7 +36,7 @@ def main():
         replies.flush()
 
     try:
-        parse, verify = load_math_verify()
+        parse_gold, verify = load_math_verify()
     except ImportError as error:
         reply({"missing": str(error)})
         return
@@ -50,7 +50,7 @@ def main():
             if timed:  # SIGPROF is left at its default: death, even inside C code
                 signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
             try:
-                verdict = bool(parse(gold)) if operation == "parses" else verify(gold, *answer)
+                verdict = bool(parse_gold(gold)) if operation == "parses" else verify(gold, *answer)
             except Exception:
                 verdict = False  # whatever sympy chokes on is not a right answer
             if timed:
@@ -75,7 +75,7 @@ def main():
 
 
 def load_math_verify():
-    """Functions parse(latex) -> list and verify(gold, answer) -> bool; the first call of each is already paid for."""
+    """Functions parse_gold(latex) -> list and verify(gold, answer) -> bool; the first call of each is already paid for."""
     import math_verify
     from sympy import Expr, I, N
 
@@ -88,15 +88,18 @@ def load_math_verify():
         boxed = f"\\boxed{{{latex}}}"
         return math_verify.parse(boxed, [config], fallback_mode="no_fallback", parsing_timeout=None)
 
-    def verify(gold, answer):
-        if gold not in golds:
+    def parse_gold(latex):
+        if latex not in golds:
             if len(golds) > 1000:
                 golds.clear()
-            golds[gold] = parse(gold)
-        parsed = parse(answer)
-        if math_verify.verify(golds[gold], parsed, timeout_seconds=None, allow_set_relation_comp=True):
-            return not any(far(left, right) for left in golds[gold] for right in parsed)
-        return any(same_complex(left, right) for left in golds[gold] for right in parsed)
+            golds[latex] = parse(latex)
+        return golds[latex]
+
+    def verify(gold, answer):
+        gold, parsed = parse_gold(gold), parse(answer)
+        if math_verify.verify(gold, parsed, timeout_seconds=None, allow_set_relation_comp=True):
+            return not any(far(left, right) for left in gold for right in parsed)
+        return any(same_complex(left, right) for left in gold for right in parsed)
 
     def far(left, right):
         if not (isinstance(left, Expr) and isinstance(right, Expr)) or left == right:
@@ -122,7 +125,7 @@ def load_math_verify():
         return bool(abs(left - right) <= 1e-12 * max(abs(left), abs(right), 1e-300))
 
     verify("\\frac{1}{2}", "0.5")
-    return parse, verify
+    return parse_gold, verify
 
 
 main()
