@@ -20,7 +20,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help course test test-fast nbval notebooks base bench bench-rewards lock venv clean distclean
+.PHONY: help course test test-fast nbval notebooks base bench bench-rewards bench-kernel lock venv clean distclean
 
 help:
 	@echo "make course      run every notebook at scale tiny, write pages and the results table to build/course/"
@@ -29,7 +29,8 @@ help:
 	@echo "make notebooks   re-run and clean the committed notebooks (ONLY=04 for one of them)"
 	@echo "make base        make the problems, the tokenizer and the tiny base model again, from the seed"
 	@echo "make bench       train R1-Zero with three seeds and write the runs to data/runs/"
-	@echo "make bench-rewards   speed and safety of the rewards, written to data/runs/"
+	@echo "make bench-rewards  speed and safety of the rewards, written to data/runs/"
+	@echo "make bench-kernel   time and memory of the GRPO loss against TRL, Liger and full logits"
 	@echo "make lock        resolve requirements.txt again from pyproject.toml"
 	@echo "make clean       remove build/ and caches; make distclean also removes .venv"
 	@echo "Variables: TORCH=cpu (Linux: the CPU build of PyTorch, no CUDA), PYTHON=python3.12 (which Python makes .venv)"
@@ -63,6 +64,9 @@ bench: $(STAMP)
 
 bench-rewards: $(STAMP)
 	@$(RUN) -m r1lab bench-rewards
+
+bench-kernel: $(STAMP)
+	@$(RUN) -m r1lab bench-kernel
 
 lock: $(RUN)
 	@$(RUN) -m pip install -q uv

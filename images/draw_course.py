@@ -6,7 +6,7 @@ from statistics import mean, stdev
 
 from draw_basics import BLUE, FONT, GREEN, GREY, INK, ORANGE, TINT, arrow, number, text
 
-HERE = {"00", "01", "04"}  # the notebooks that exist; the others are drawn dashed
+HERE = {"00", "01", "02", "03", "04"}  # the notebooks that exist; the others are drawn dashed
 MONO = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
 DARK = {GREEN: "#166534", ORANGE: "#9a3412", GREY: GREY, BLUE: "#1d4ed8"}  # for words on a tint
 

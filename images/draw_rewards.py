@@ -64,7 +64,7 @@ def draw_who_reads_what():
             code(x + 12, 49, words, 17),
         ]
     readers = [
-        ("accuracy, logic, code, countdown", [(672, 52, GREEN)], "the answer body, and only that"),
+        ("accuracy, logic, code, countdown", [(672, 52, GREEN)], "the answer body after the thought, and only that"),
         (
             "format, tag_count",
             [(20, 92, GREY), (468, 204, GREY), (724, 216, GREY)],

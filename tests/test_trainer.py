@@ -81,15 +81,17 @@ def train(trainer_class, model, tokenizer, folder, lora=False, **options):
 
 CASES = {
     "full, tied": dict(tied=True),
-    "full, untied, accumulated, off-policy, KL": dict(
-        tied=False, gradient_accumulation_steps=2, steps_per_generation=4, num_iterations=2, beta=0.04
+    "full, untied, accumulated, off-policy, KL, entropy bonus": dict(
+        tied=False,
+        gradient_accumulation_steps=2,
+        steps_per_generation=4,
+        num_iterations=2,
+        beta=0.04,
+        entropy_coef=0.02,
     ),
     "LoRA, tied, KL": dict(tied=True, lora=True, beta=0.04),
     "LoRA, untied, sequence level": dict(
         tied=False, lora=True, importance_sampling_level="sequence", num_iterations=2, loss_type="grpo"
-    ),
-    "full, entropy bonus": dict(
-        tied=True, entropy_coef=0.02, gradient_accumulation_steps=2, loss_type="dr_grpo"
     ),
 }
 

@@ -1,4 +1,4 @@
-"""python -m r1lab doctor | course | chat | eval | zero | bench | bench-rewards | base | notebooks | clean"""
+"""python -m r1lab doctor | course | chat | eval | zero | bench | bench-rewards | bench-kernel | base | notebooks | clean"""
 
 import argparse
 import sys
@@ -12,6 +12,7 @@ HELP = """usage: python -m r1lab COMMAND [options]      (each takes --help)
   chat        talk to a checkpoint in the terminal       (MODEL --temperature)
   bench       R1-Zero for three seeds, into data/runs/
   bench-rewards   speed and safety of the rewards, into data/runs/
+  bench-kernel   time and memory of the GRPO loss against TRL and Liger
   base        make problems, tokenizer and base model again from their seed
   notebooks   re-run and clean the committed notebooks
   clean       clean notebooks without running them
@@ -101,6 +102,7 @@ COMMANDS = {
     "chat": _forward("r1lab.chat", "main"),
     "bench": _forward("r1lab.bench", "main"),
     "bench-rewards": _forward("r1lab.rewards.bench", "main"),
+    "bench-kernel": _forward("r1lab.kernels.bench", "main"),
     "base": _forward("r1lab.tiny.build", "main"),
     "zero": main_zero,
     "eval": main_eval,

@@ -23,7 +23,7 @@ from r1lab.kernels import grpo_reference as grpo
 from r1lab.kernels import rows_torch
 from r1lab.kernels.rows_torch import Head, Scores
 
-CPU_TILE_BYTES, CPU_ROWS, GPU_ROWS = 64 << 20, 512, 1024  # the largest tile
+CPU_TILE_BYTES, CPU_ROWS, GPU_ROWS = 48 << 20, 384, 1024  # the largest tile
 
 
 class LogpOut(NamedTuple):

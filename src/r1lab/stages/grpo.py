@@ -116,6 +116,17 @@ def load_trainable(scale: Scale, model: str | Path | None = None) -> tuple[Any, 
     return load_model(model or scale.model, scale.dtype)
 
 
+def trainer_class(scale: Scale):
+    """`KernelGRPOTrainer`: TRL's trainer with the loss of `r1lab.kernels`. TRL's own where Unsloth rewrites it."""
+    if scale.engine == "unsloth":
+        from trl import GRPOTrainer
+
+        return GRPOTrainer
+    from r1lab.stages.trainer import KernelGRPOTrainer
+
+    return KernelGRPOTrainer
+
+
 class MetricsLog(TrainerCallback):
     """Writes the trainer's whole log to `path` as JSON after every step, atomically, and hands each row to `show`."""
 

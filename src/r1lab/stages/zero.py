@@ -15,6 +15,7 @@ from r1lab.stages.grpo import (
     last_checkpoint,
     load_trainable,
     make_grpo_args,
+    trainer_class,
 )
 
 FORMAT_WEIGHT = 0.5  # well-formed is worth half as much as right: form alone must never beat substance
@@ -42,14 +43,13 @@ def zero_rewards() -> dict[str, Any]:
 def make_zero_trainer(
     scale: Scale, output: Path | str, *, model: str | Path | None = None, show=None, **overrides
 ):
-    """A `trl.GRPOTrainer` for R1-Zero at this scale; the same few lines as in notebook 04."""
+    """The GRPO trainer of R1-Zero at this scale; the same few lines as in notebook 04."""
     from transformers import PrinterCallback
-    from trl import GRPOTrainer
 
     set_threads()
     policy, tokenizer = load_trainable(scale, model)
     rewards = zero_rewards()
-    trainer = GRPOTrainer(
+    trainer = trainer_class(scale)(
         model=policy,
         processing_class=tokenizer,
         reward_funcs=rewards["reward_funcs"],

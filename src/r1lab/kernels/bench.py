@@ -1,0 +1,388 @@
+"""`make bench-kernel`: time and memory of the GRPO loss, forward and backward, against the ways others compute it.
+
+Every implementation lives in a process of its own, so that what one leaves in memory is not counted as another's. They
+take turns, repetition by repetition, so that a slow minute of the machine hits them all: read the ratios, not the seconds.
+All of them get the same numbers and must return the same loss and gradients.
+"""
+
+import argparse
+import ctypes
+import os
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, suppress
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from r1lab.kernels.fused import fused_grpo_loss
+from r1lab.kernels.grpo_reference import GRPOSpec, reference_grpo
+
+SPEC = GRPOSpec("dapo")  # on-policy, no KL term: what TRL does by default
+GROUP = 4  # completions of one question
+SHARES = (1.0, 0.875, 0.625, 0.5)  # their lengths where there is padding: 75 % of the tokens are real
+LOGIT_STD = 3.0
+CASES = {  # name: (head is trained, padding and dead groups)
+    "trainable head": (True, False),
+    "frozen head": (False, False),
+    "half dead, 25 % padding": (True, True),
+}
+PACKAGES = ("torch", "trl", "liger_kernel", "triton")
+
+
+class Problem(NamedTuple):
+    """What every implementation is given; `weight` asks for a gradient or not."""
+
+    hidden: Tensor  # [B, T, H]
+    weight: Tensor  # [V, H]
+    ids: Tensor  # [B, T]
+    mask: Tensor  # [B, T], 1.0 on real tokens
+    advantages: Tensor  # [B]
+
+
+def make_problem(
+    completions: int,
+    length: int,
+    width: int,
+    vocabulary: int,
+    *,
+    trainable: bool = True,
+    sparse: bool = False,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Problem:
+    """Random hidden states, head, tokens and advantages: logits of standard deviation 3, the same for the same sizes.
+
+    sparse: every second group of 4 completions has advantage 0, and a quarter of the positions is padding. Raises
+    ValueError where `completions` are not a multiple of two groups.
+    """
+    if completions % (2 * GROUP):
+        raise ValueError(
+            f"{completions} completions are not pairs of groups of {GROUP}: take a multiple of 8"
+        )
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(completions, length, width, generator=generator)
+    weight = torch.randn(vocabulary, width, generator=generator) * (LOGIT_STD / width**0.5)
+    ids = torch.randint(vocabulary, (completions, length), generator=generator)
+    rewards = torch.rand(completions // GROUP, GROUP, generator=generator)
+    advantages = (rewards - rewards.mean(1, keepdim=True)) / rewards.std(1, keepdim=True)
+    mask = torch.ones(completions, length)
+    if sparse:
+        advantages[::2] = 0
+        lengths = length * torch.tensor(SHARES).repeat(completions // GROUP)
+        mask = (torch.arange(length) < lengths[:, None]).float()
+    return Problem(
+        hidden.to(device, dtype).requires_grad_(),
+        weight.to(device, dtype).requires_grad_(trainable),
+        ids.to(device),
+        mask.to(device),
+        advantages.flatten().to(device),
+    )
+
+
+# ---------------------------------------------------------------------------------------------- implementations
+def full_logits(p: Problem) -> Tensor:
+    """The whole [B, T, V] tensor, as textbooks write it; the entropy, a metric, without gradient and in pieces."""
+    logp = torch.log_softmax(torch.nn.functional.linear(p.hidden, p.weight).float(), -1)
+    with torch.no_grad():
+        for rows in logp.flatten(0, 1).split(128):
+            (rows.exp() * rows).sum(-1)
+    return reference_grpo(logp.gather(-1, p.ids[..., None])[..., 0], p.mask, p.advantages, SPEC)
+
+
+def trl_chunked(p: Problem) -> Tensor:
+    """As TRL 1.16 scores completions. Without Triton it scores padding too, as its trainer does there."""
+    from trl.kernels.chunked_logprob import ChunkedLogProbFunction, _use_triton
+    from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE as columns
+
+    def score(hidden, ids):
+        outputs = ("log_probs", "entropy")
+        return ChunkedLogProbFunction.apply(hidden, p.weight, None, ids, 1.0, columns, None, 1.0, outputs)[0]
+
+    real = p.mask != 0
+    if _use_triton(p.hidden.device):
+        logp = torch.zeros_like(p.mask).masked_scatter(real, score(p.hidden[real], p.ids[real]))
+    else:
+        logp = score(p.hidden.flatten(0, 1), p.ids.flatten()).view(p.mask.shape)
+    return reference_grpo(logp, p.mask, p.advantages, SPEC)
+
+
+def liger(p: Problem) -> Tensor:
+    """Liger's fused linear GRPO loss, with TRL's constants."""
+    from liger_kernel.chunked_loss.grpo_loss import LigerFusedLinearGRPOLoss
+
+    loss = LigerFusedLinearGRPOLoss(
+        beta=0.0, compiled=p.hidden.is_cuda, use_ref_model=False, chunk_size=1, loss_type="dapo"
+    )
+    return loss(p.hidden, p.weight, p.ids, p.mask, p.advantages, num_items_in_batch=p.mask.sum())[0]
+
+
+def fused(p: Problem) -> Tensor:
+    """This project's kernel."""
+    return fused_grpo_loss(p.hidden, p.weight, p.ids, p.mask, p.advantages, spec=SPEC).loss
+
+
+IMPLEMENTATIONS: dict[str, Callable[[Problem], Tensor]] = {
+    "fused": fused,
+    "liger": liger,
+    "trl": trl_chunked,
+    "full logits": full_logits,
+}
+FLOOR = "matrix products"  # the floor: no exponentials, no loss
+
+
+def products(p: Problem) -> Callable[[], None]:
+    """The matrix products that no exact method can do without: 3 of them, or 2 where the head is frozen."""
+    h, w = p.hidden.detach().flatten(0, 1), p.weight.detach()
+    z, dh, dw = h.new_zeros(len(h), len(w)), torch.zeros_like(h), torch.zeros_like(w)
+
+    def run() -> None:
+        torch.mm(h, w.t(), out=z)
+        torch.mm(z, w, out=dh)
+        if p.weight.requires_grad:
+            torch.mm(z.t(), h, out=dw)
+
+    return run
+
+
+# ------------------------------------------------------------------------------------------------- measuring
+def held(device: str = "cpu") -> int | None:
+    """Bytes in use now: the allocator's on a GPU, the resident set on Linux, None where nobody counts.
+
+    On Linux, memory that was freed goes back to the system first: a later call would use it again, and seem to need none.
+    """
+    if device == "cuda":
+        return torch.cuda.memory_allocated()
+    with suppress(OSError, AttributeError):  # only the GNU C library has it
+        ctypes.CDLL(None).malloc_trim(0)
+    return _resident("VmRSS")
+
+
+def measure(
+    run: Callable[[], object], above: int | None = None, device: str = "cpu"
+) -> tuple[float, float | None]:
+    """(seconds, peak memory in MB) of one call; the peak is counted from `above`, as `held` gave it (default: now).
+
+    Take `above` before the first call: what a call leaves to the next one, it did need. On Linux the high-water mark of the
+    resident set is reset before the call; elsewhere, without a GPU, the peak is None.
+    """
+    above = held(device) if above is None else above
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+    elif above is not None:
+        Path("/proc/self/clear_refs").write_text("5")
+    start = time.perf_counter()
+    run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    seconds = time.perf_counter() - start
+    peak = torch.cuda.max_memory_allocated() if device == "cuda" else _resident("VmHWM")
+    if device == "cuda":
+        torch.cuda.empty_cache()  # the next process to measure may need it all
+    return seconds, None if above is None else max(0, peak - above) / 1e6
+
+
+def _resident(name: str) -> int | None:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    return 1024 * int(status.partition(f"{name}:")[2].split()[0])
+
+
+def forward_backward(implementation: Callable[[Problem], Tensor], p: Problem) -> Tensor:
+    """One loss and its gradients, in `p.hidden.grad` and `p.weight.grad`; the loss is returned."""
+    p.hidden.grad = p.weight.grad = None
+    loss = implementation(p)
+    loss.backward()
+    return loss.detach()
+
+
+_worker: dict = {}  # what a worker process keeps between two calls
+
+
+def _prepare(name: str, sizes: tuple, options: dict, threads: int) -> str:
+    """Build the problem in a worker, run a short one to load libraries, then the real one; a reason if it cannot run."""
+    torch.set_num_threads(threads)
+    problem, device = make_problem(*sizes, **options), options["device"]
+    short = problem._replace(
+        hidden=problem.hidden.detach()[:, :4].clone().requires_grad_(),
+        ids=problem.ids[:, :4].contiguous(),
+        mask=problem.mask[:, :4].contiguous(),
+    )
+    try:
+        if name == FLOOR:
+            run = products(problem)
+        else:
+            forward_backward(IMPLEMENTATIONS[name], short)
+            problem.weight.grad = None
+
+            def run() -> Tensor:
+                return forward_backward(IMPLEMENTATIONS[name], problem)
+
+        _worker.update(problem=problem, device=device, above=held(device), run=run)
+        measure(run, device=device)
+    except ImportError as error:
+        return f"not installed: {error.name or error}"
+    except torch.OutOfMemoryError:
+        return "out of memory"
+    return ""
+
+
+def _once() -> tuple[float, float | None]:
+    """One timed repetition in a worker, starting without gradients."""
+    problem = _worker["problem"]
+    problem.hidden.grad = problem.weight.grad = None
+
+    def run() -> None:
+        _worker["result"] = _worker["run"]()
+
+    return measure(run, _worker["above"], _worker["device"])
+
+
+def _answer() -> dict[str, float]:
+    """What the last repetition computed: the loss, and length and a random projection of each gradient."""
+    problem = _worker["problem"]
+    answer = {"loss": float(_worker["result"])}
+    for name, x in (("hidden", problem.hidden.grad), ("weight", problem.weight.grad)):
+        if x is not None:
+            sign = torch.randn(x.shape, generator=torch.Generator().manual_seed(1)).to(x.device).sign_()
+            answer[f"{name} norm"] = float(x.double().norm())
+            answer[f"{name} projection"] = float((x.double() * sign).sum())
+    return answer
+
+
+def run_case(sizes: tuple, options: dict, *, repeat: int, threads: int) -> dict[str, dict]:
+    """Measure every implementation on one problem, in turns: {name: seconds, peak_mb, ...} or {name: note}.
+
+    sizes: completions, length, width, vocabulary; options: the keyword arguments of `make_problem`; repeat: timed
+    repetitions after a warm-up. Raises AssertionError when two implementations disagree.
+    """
+    results: dict[str, dict] = {}
+    with ExitStack() as stack:
+        workers = {}
+        for name in (*IMPLEMENTATIONS, FLOOR):
+            worker = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+            note = worker.submit(_prepare, name, sizes, options, threads).result()
+            results[name] = {"note": note} if note else {"seconds": [], "peak_mb": []}
+            if note:
+                worker.shutdown()
+            else:
+                workers[name] = worker
+        for _ in range(repeat):
+            for name, worker in workers.items():
+                seconds, peak = worker.submit(_once).result()
+                results[name]["seconds"].append(round(seconds, 4))
+                results[name]["peak_mb"].append(None if peak is None else round(peak, 1))
+        for name, worker in workers.items():
+            if name != FLOOR:
+                results[name]["answer"] = worker.submit(_answer).result()
+            said, peaks = results[name], [x for x in results[name]["peak_mb"] if x is not None]
+            said.update(median_seconds=median(said["seconds"]), peak_mb=max(peaks) if peaks else None)
+    check_answers(results, 1e-5 if options["dtype"] == torch.float32 else 2e-2)
+    return results
+
+
+def check_answers(results: dict[str, dict], tolerance: float) -> None:
+    """Raise AssertionError unless all implementations computed the same loss and gradients, relative to `tolerance`."""
+    answers = {name: found["answer"] for name, found in results.items() if "answer" in found}
+    ours = answers["fused"]
+    for name, answer in answers.items():
+        for key, value in answer.items():
+            size = max(abs(ours[key]), ours.get(key.replace("projection", "norm"), 0), 1e-2)
+            if abs(value - ours[key]) > tolerance * size:
+                raise AssertionError(f"{name} and fused disagree on the {key}: {value:.8g}, {ours[key]:.8g}")
+
+
+# ---------------------------------------------------------------------------------------------------- the command
+def table(record: dict) -> str:
+    """Markdown: medians, peaks, and both as multiples of what this project's kernel needs."""
+    lines = ["| case | implementation | seconds | peak MB | fused / it, time | fused / it, peak |", "|---|---|---|---|---|---|"]  # fmt: skip
+    for case in record["cases"]:
+        ours = case["results"]["fused"]
+        for name, found in case["results"].items():
+            if "note" in found:
+                lines.append(f"| {case['name']} | {name} | {found['note']} | | | |")
+                continue
+            speed = f"{ours['median_seconds'] / found['median_seconds']:.2f}"
+            counted = name != FLOOR and found["peak_mb"] and ours["peak_mb"]
+            peak = f"{found['peak_mb']:.0f}" if counted else ""
+            room = f"{ours['peak_mb'] / found['peak_mb']:.3f}" if counted else ""
+            lines.append(
+                f"| {case['name']} | {name} | {found['median_seconds']:.3f} | {peak} | {speed} | {room} |"
+            )
+    return "\n".join(lines)
+
+
+def machine(threads: int) -> dict:
+    """Where and with what the figures were measured."""
+    packages = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = None
+    return {
+        "date": date.today().isoformat(),
+        "python": platform.python_version(),
+        "packages": packages,
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def _batch(text: str) -> str:
+    completions, _, length = text.partition("x")
+    if not (completions.isdigit() and length.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no batch: write completions x length, as in 8x512")
+    return text
+
+
+def main(argv: list[str]) -> None:
+    """`python -m r1lab bench-kernel`: measures every case, writes one JSON file, prints the table."""
+    from r1lab.scale import DATA
+    from r1lab.stages.grpo import write_json
+
+    cuda = torch.cuda.is_available()
+    parser = argparse.ArgumentParser(
+        prog="r1lab bench-kernel",
+        description="Time and memory of the GRPO loss against TRL, Liger and full logits.",
+    )
+    parser.add_argument("--repeat", type=int, default=5, help="timed repetitions after the warm-up")
+    parser.add_argument("--width", type=int, default=2560 if cuda else 512, help="hidden size H")
+    parser.add_argument("--vocabulary", type=int, default=151_936 if cuda else 32_000, help="V")
+    parser.add_argument(
+        "--batches",
+        nargs="+",
+        type=_batch,
+        default=["8x1024", "8x2048", "16x4096"] if cuda else ["8x512"],
+        help="completions x length, for example 8x512",
+    )
+    parser.add_argument("--output", type=Path, default=DATA / "runs" / "bench-kernel.json")
+    options = parser.parse_args(argv)
+    threads = int(os.environ.get("OMP_NUM_THREADS", "2"))
+    record = {**machine(threads), "command": "make bench-kernel", "repeat": options.repeat, "cases": []}
+    device, dtype = ("cuda", torch.bfloat16) if cuda else ("cpu", torch.float32)
+    for batch in options.batches:
+        completions, length = map(int, batch.split("x"))
+        sizes = (completions, length, options.width, options.vocabulary)
+        for name, (trainable, sparse) in CASES.items():
+            label = f"{batch}, {name}" if len(options.batches) > 1 else name
+            print(f"{label}: N={completions * length}, H={sizes[2]}, V={sizes[3]} ...", flush=True)
+            how = {"trainable": trainable, "sparse": sparse, "device": device, "dtype": dtype}
+            results = run_case(sizes, how, repeat=options.repeat, threads=threads)
+            shape = dict(zip(("completions", "length", "width", "vocabulary"), sizes, strict=True))
+            record["cases"].append({"name": label, **shape, "dtype": str(dtype), "results": results})
+            write_json(record, options.output)
+    print(table(record))
+    print(f"written to {options.output}")
