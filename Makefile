@@ -14,17 +14,17 @@ NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
 # Everything below runs at scale tiny, offline and repeatably; two threads are what the times were measured with.
 export R1LAB_SCALE := tiny
 export OMP_NUM_THREADS ?= 2
-export GOMP_SPINCOUNT ?= 2000
+export GOMP_SPINCOUNT ?= 10000
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 export PYTHONHASHSEED := 0
 
 .DEFAULT_GOAL := help
-.PHONY: help course test test-fast nbval notebooks base bench bench-rewards bench-kernel lock venv clean distclean
+.PHONY: help course test test-fast test-slow nbval notebooks base bench bench-rewards bench-kernel lock venv clean distclean
 
 help:
 	@echo "make course      run every notebook at scale tiny, write pages and the results table to build/course/"
-	@echo "make test        ruff, the fast tests, then every notebook under nbval (real training)"
+	@echo "make test        ruff, the fast and the slow tests, then every notebook under nbval (real training)"
 	@echo "make test-fast   ruff and the fast tests"
 	@echo "make notebooks   re-run and clean the committed notebooks (ONLY=04 for one of them)"
 	@echo "make base        make the problems, the tokenizer and the tiny base model again, from the seed"
@@ -38,14 +38,18 @@ help:
 course: $(STAMP)
 	@$(RUN) -m r1lab course
 
-test: test-fast nbval
+test: test-fast test-slow nbval
 
 test-fast: $(STAMP)
 	@echo "== ruff"
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@echo "== fast tests"
-	@$(RUN) -m pytest -q
+	@$(RUN) -m pytest -q -m "not slow"
+
+test-slow: $(STAMP)
+	@echo "== slow tests"
+	@$(RUN) -m pytest -q -m slow
 
 nbval: $(STAMP)
 	@for notebook in $(NOTEBOOKS); do \

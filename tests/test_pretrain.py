@@ -1,5 +1,6 @@
 """The base model's making, in miniature: the layout matches the chat template, the loss falls, the seed decides."""
 
+import pytest
 import torch
 
 from r1lab.policy import load_policy
@@ -36,6 +37,7 @@ def test_batches_weigh_the_reply_and_ignore_padding():
     assert torch.all(weights[ids == tokenizer.eos_token_id] == 1)
 
 
+@pytest.mark.slow
 def test_pretraining_learns_and_follows_its_seed(tmp_path):
     tokenizer = train_tokenizer(documents(1), 2000)
     assert len(tokenizer) == VOCABULARY_SIZE

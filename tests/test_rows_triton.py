@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed (it exists for Linux only)")
+@pytest.mark.slow
 def test_the_row_kernel_under_the_interpreter():
     """In a process of its own: the interpreter is chosen when triton is first imported, and others import it too."""
     done = subprocess.run(

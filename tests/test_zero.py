@@ -54,6 +54,7 @@ def test_a_misspelt_field_is_refused(tmp_path):
         make_grpo_args(SMALL, tmp_path, lerning_rate=1e-3)
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes_and_finishes(tmp_path):
     script = textwrap.dedent(
         """
