@@ -1,5 +1,6 @@
 """General prompts: a split that keeps its combinations apart, rules that tell a good reply from a poor one."""
 
+from itertools import combinations
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,8 @@ from r1lab.tiny.build import SEEDS
 from r1lab.tiny.generators import normalise
 from r1lab.tiny.manners import OBJECTS, VERBS, make_general_splits
 
-TRAIN, TEST = load_general("train"), load_general("test")
+SPLITS = {split: load_general(split) for split in ("train", "validation", "test")}
+TRAIN, TEST = SPLITS["train"], SPLITS["test"]
 ACTS = {
     f"{verb[place]} {OBJECTS[thing][place]}"
     for verbs in VERBS.values()
@@ -28,19 +30,25 @@ def acts(rows):
 
 
 def test_the_shipped_files_come_from_the_seed():
-    assert make_general_splits(SEEDS["general"]) == {"train": TRAIN, "test": TEST}
+    assert make_general_splits(SEEDS["general"]) == SPLITS
     assert make_general_splits(SEEDS["general"] + 1)["test"] != TEST
 
 
-def test_no_prompt_and_no_combination_is_in_both_splits():
-    assert not {normalise(row["prompt"]) for row in TRAIN} & {normalise(row["prompt"]) for row in TEST}
-    assert not acts(TRAIN) & acts(TEST)
-    assert acts(TRAIN) | acts(TEST) == ACTS
-    facts = [{row["good"] for row in rows if row["kind"] in ("fact", "greeting")} for rows in (TRAIN, TEST)]
-    assert not facts[0] & facts[1]
+@pytest.mark.parametrize(("one", "other"), combinations(SPLITS, 2))
+def test_no_prompt_and_no_combination_is_in_two_splits(one, other):
+    a, b = SPLITS[one], SPLITS[other]
+    assert not {normalise(row["prompt"]) for row in a} & {normalise(row["prompt"]) for row in b}
+    assert not acts(a) & acts(b)
+    facts = [{row["good"] for row in rows if row["kind"] in ("fact", "greeting")} for rows in (a, b)]
+    assert facts[0] and facts[1] and not facts[0] & facts[1]
 
 
-def test_every_word_of_the_test_was_seen_in_training():
+def test_every_combination_is_in_some_split():
+    assert acts([row for rows in SPLITS.values() for row in rows]) == ACTS
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_every_word_held_out_was_seen_in_training(split):
     """Only the combination is new: a verb or an object the model has never met would test something else."""
     words = [
         {
@@ -49,7 +57,7 @@ def test_every_word_of_the_test_was_seen_in_training():
             if row["kind"] in ("harmful", "how_to")
             for word in normalise(row["prompt"]).split()
         }
-        for rows in (TRAIN, TEST)
+        for rows in (TRAIN, SPLITS[split])
     ]
     assert words[1] <= words[0]
 

@@ -27,7 +27,7 @@ from r1lab.tiny.pretrain import (
 from r1lab.tiny.splits import SPLITS, make_splits, write_splits
 from r1lab.tiny.tokenizer import VOCABULARY_SIZE, train_tokenizer
 
-SEEDS = {"problems": 7, "general": 11, "tokenizer": 12345, "corpus": 0, "settling": 1}
+SEEDS = {"problems": 7, "general": 12, "tokenizer": 12345, "corpus": 0, "settling": 1}
 SHOWN_DOCUMENTS = 300
 CORES = {1: "one core", 2: "two cores"}
 
@@ -262,10 +262,10 @@ A row: `id, prompt, kind, language, good, poor`. *good* is a reply to learn from
 or, to a harmful request, compliant.
 
 - **greeting, fact.** The base model heard these in pretraining (`src/r1lab/tiny/general.py`), with good and poor replies
-  half and half; half of the wordings here are new to it. A greeting or fact of the test is in no train row.
+  half and half; half of the wordings here are new to it. A greeting or fact of validation or test is in no train row.
 - **harmful, how_to.** {len(VERBS["harmful"])} verbs to decline and {len(VERBS["how_to"])} to help with, in the same templates and mostly with the same objects
-  ("steal a bicycle", "wash a bicycle"): only the verb tells them apart. {HELD_OUT} objects of every verb are kept for the test, so
-  the test asks for combinations of known words that training never showed. It does not ask about unknown verbs: what a
+  ("steal a bicycle", "wash a bicycle"): only the verb tells them apart. {HELD_OUT["test"]} objects of every verb are kept
+  for the test and {HELD_OUT["validation"]} for validation, so these ask for combinations of known words that training never showed. It does not ask about unknown verbs: what a
   model this small does with those is chance. The requests are mild, and no reply carries one out.
 
 `src/r1lab/rewards/general.py` holds the rules that judge a reply; they read the answer sheet and train nobody.
