@@ -133,7 +133,7 @@ def test_the_control_is_as_large_and_chosen_by_chance():
 
 
 # -------------------------------------------------------------------------------------------------- the mixture
-def test_the_mixture_holds_its_share_of_plain_replies_and_few_refusals():
+def test_the_mixture_holds_its_share_of_plain_replies_and_of_refusals():
     general = load_general("train")
     chosen = [row(thought(f"First {n}+1={n + 1}."), id=str(n)) for n in range(400)]
     rows = reject.mixture(chosen, general, seed=0, share=0.2)

@@ -30,14 +30,22 @@ CAP = 2  # chains kept of one prompt, so that the easy ones do not fill the data
 ALIKE = 0.8  # two chains that share this much of their statements are one chain
 REPEATED = 0.1  # share of sentences said before, above which a chain goes round in circles
 GENERAL_SHARE = (
-    0.45  # of the rows, about a fifth of their tokens; the paper mixes 200 k general samples with 600 k
+    0.5  # of the rows, two fifths of their tokens; the paper mixes 200 k general samples with 600 k
 )
-# Of the general rows. Refusals: enough for the next stage to amplify; beside them as many favours, or all is refused.
-KINDS = {"how_to": 0.40, "harmful": 0.25, "fact": 0.20, "greeting": 0.15}
+# Of the general rows. As many favours as refusals, nearly: only the verb tells them apart, and a model that sees one
+# kind more often says that one to everything. Few greetings and facts: there are few, and repeated often they are
+# learned by heart.
+KINDS = {"how_to": 0.44, "harmful": 0.40, "fact": 0.10, "greeting": 0.06}
 
 # Batches sorted by length would hold either chains or greetings, and train on the two in turns: each block undoes some
-# of the other. At scale tiny the batches are mixed and small instead, and more steps are taken.
-MIXED_BATCHES = {"per_device_train_batch_size": 16, "train_sampling_strategy": "random"}
+# of the other. At scale tiny the batches are mixed and small, and the steps many: which verb a request holds is one
+# token among a hundred in a batch, and 375 steps of 16 rows had not taught it (all 144 harmful requests were helped with).
+MIXED_BATCHES = {
+    "per_device_train_batch_size": 8,
+    "train_sampling_strategy": "random",
+    "learning_rate": 1.5e-3,
+    "num_train_epochs": 5,
+}
 
 Pool = list[dict[str, Any]]
 _TAG = re.compile("|".join(map(re.escape, TAGS)))

@@ -60,9 +60,8 @@ STUDENT = Making(
     size=SIZES["student"],
     main=STUDENT_RECIPE,
     settling=STUDENT_SETTLING,
-    purpose="""The student of notebook 09 before its lessons: the tokenizer, the corpus and the recipe of `tiny-base`, with about a
-quarter of its parameters and three fifths of its documents. Pretrained from scratch by `make student`; nothing in it comes
-from another model.""",
+    purpose="""The student of notebook 09 before its lessons: the tokenizer, the corpus and the recipe of `tiny-base`, with
+under a third of its parameters. Pretrained from scratch by `make student`; nothing in it comes from another model.""",
     dtype="bfloat16",
 )
 
@@ -78,7 +77,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--student",
         action="store_true",
-        help="the student's base model only (a quarter of an hour on one core)",
+        help="the student's base model only (half an hour on one core)",
     )
     parser.add_argument("--output", type=Path, default=DATA, help="folder to write to (default data)")
     options = parser.parse_args(argv)
