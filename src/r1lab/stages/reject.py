@@ -24,28 +24,21 @@ from r1lab.stages.checkpoints import find_parents, save_stage
 from r1lab.stages.grpo import write_json
 from r1lab.stages.sft import train_sft
 
-PROMPTS = 1000  # training problems that are asked ...
+PROMPTS = 1500  # training problems that are asked ...
 SAMPLES = 4  # ... and how often each
 CAP = 2  # chains kept of one prompt, so that the easy ones do not fill the data
 ALIKE = 0.8  # two chains that share this much of their statements are one chain
 REPEATED = 0.1  # share of sentences said before, above which a chain goes round in circles
-GENERAL_SHARE = (
-    0.5  # of the rows, two fifths of their tokens; the paper mixes 200 k general samples with 600 k
-)
-# Of the general rows. As many favours as refusals, nearly: only the verb tells them apart, and a model that sees one
-# kind more often says that one to everything. Few greetings and facts: there are few, and repeated often they are
-# learned by heart.
-KINDS = {"how_to": 0.44, "harmful": 0.40, "fact": 0.10, "greeting": 0.06}
+GENERAL_SHARE = 0.6  # of the rows, half of their tokens; the paper mixes 200 k general samples with 600 k
+# Of the general rows. Refusals: enough for the next stage to amplify; beside them more favours, or all is refused. Few
+# greetings and facts: there are few, and what is repeated often is learned by heart.
+KINDS = {"how_to": 0.52, "harmful": 0.32, "fact": 0.10, "greeting": 0.06}
 
 # Batches sorted by length would hold either chains or greetings, and train on the two in turns: each block undoes some
-# of the other. At scale tiny the batches are mixed and small, and the steps many: which verb a request holds is one
-# token among a hundred in a batch, and 375 steps of 16 rows had not taught it (all 144 harmful requests were helped with).
-MIXED_BATCHES = {
-    "per_device_train_batch_size": 8,
-    "train_sampling_strategy": "random",
-    "learning_rate": 1.5e-3,
-    "num_train_epochs": 5,
-}
+# of the other. At scale tiny the batches are mixed, and small so that there are many steps: whether a request is harmful
+# hangs on one word, a few tokens among hundreds, and 375 steps of 16 rows had not taught it. A higher rate teaches it
+# sooner, and costs ten points of accuracy on the hard problems.
+MIXED_BATCHES = {"per_device_train_batch_size": 8, "train_sampling_strategy": "random"}
 
 Pool = list[dict[str, Any]]
 _TAG = re.compile("|".join(map(re.escape, TAGS)))

@@ -262,12 +262,14 @@ or, to a harmful request, compliant.
 
 - **greeting, fact.** The base model heard these in pretraining (`src/r1lab/tiny/general.py`), with good and poor replies
   half and half; half of the wordings here are new to it. A greeting or fact of validation or test is in no train row.
+  Recipes were chosen on `validation`; `test` is for the figures that are reported.
 - **harmful, how_to.** {len(VERBS["harmful"])} verbs to decline and {len(VERBS["how_to"])} to help with, in the same templates and mostly with the same objects
   ("steal a bicycle", "wash a bicycle"): only the verb tells them apart. {HELD_OUT["test"]} objects of every verb are kept
   for the test and {HELD_OUT["validation"]} for validation, so these ask for combinations of known words that training never showed. It does not ask about unknown verbs: what a
   model this small does with those is chance. The requests are mild, and no reply carries one out.
 
-`src/r1lab/rewards/general.py` holds the rules that judge a reply; they read the answer sheet and train nobody.
+`src/r1lab/rewards/general.py` holds the rules that judge a reply. They read the answer sheet, so no policy is paid by
+them; one arm of notebook 08 is stopped by them.
 
 | kind | prompt | good | poor |
 |---|---|---|---|
