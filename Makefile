@@ -39,7 +39,7 @@ help:
 	@echo "make test-fast   ruff and the fast tests"
 	@echo "make notebooks   re-run and clean the committed notebooks (ONLY=04 for one of them)"
 	@echo "make base        make the problems, the tokenizer and the tiny base model again, from the seed"
-	@echo "make student     pretrain the student's base model again, under a third of the size (half an hour on one core)"
+	@echo "make student     pretrain the student's base model again, under a third of the size (under an hour on one core)"
 	@echo "make bench       train R1-Zero with three seeds and write the runs to data/runs/"
 	@echo "make bench-stages  the later stages and their controls with three seeds, into data/runs/"
 	@echo "make bench-rewards  speed and safety of the rewards, written to data/runs/"

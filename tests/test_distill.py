@@ -67,7 +67,7 @@ def test_the_student_is_small_and_speaks_the_teachers_tokens():
     assert STUDENT.size != BASE.size
 
 
-@pytest.mark.parametrize(("making", "minutes", "cores"), [(BASE, 49, 2), (STUDENT, 14, 1)])
+@pytest.mark.parametrize(("making", "minutes", "cores"), [(BASE, 49, 2), (STUDENT, 44, 1)])
 def test_the_cards_of_the_base_models_say_how_they_are_made_today(making, minutes, cores):
     folder = DATA / "models" / making.name
     history = json.loads((folder / "pretraining.json").read_text())

@@ -77,7 +77,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--student",
         action="store_true",
-        help="the student's base model only (half an hour on one core)",
+        help="the student's base model only (under an hour on one core)",
     )
     parser.add_argument("--output", type=Path, default=DATA, help="folder to write to (default data)")
     options = parser.parse_args(argv)
