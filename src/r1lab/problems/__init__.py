@@ -32,12 +32,15 @@ def _read(folder: str, split: str) -> list[dict[str, str]]:
 
 
 def load_general(split: str) -> list[dict[str, str]]:
-    """General prompts, which ask for no reasoning (data/general/README.md), of the split `train`, `validation` or `test`.
+    """General prompts, which ask for no reasoning (data/general/README.md), of the split `train`, `preference`, `validation` or `test`.
 
     Keys: id, prompt, kind (greeting, fact, how_to, harmful), language, good, poor. Raises as `load_problems` does.
     """
-    if split not in ("train", "validation", "test"):
-        raise ValueError(f"unknown split {split!r} of the general prompts: choose train, validation or test")
+    splits = ("train", "preference", "validation", "test")
+    if split not in splits:
+        raise ValueError(
+            f"unknown split {split!r} of the general prompts: choose {', '.join(splits[:-1])} or test"
+        )
     return _read("general", split)
 
 

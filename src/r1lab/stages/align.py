@@ -41,7 +41,7 @@ from r1lab.stages.preference import (
 from r1lab.stages.reason import reason_rewards
 
 STEPS = 80  # at scale tiny
-RATE = 4e-4
+RATE = 6e-4
 GENERAL_SHARE = 0.75  # of the prompts: problems have had two stages of RL already, and need only be kept
 PREFERENCE_WEIGHT = 2.0  # as much as a right answer in its form and language
 PROXY_WEIGHT = 0.25  # words are easy to please: a nudge, no more
@@ -100,6 +100,11 @@ def preference_only(preference: PreferenceReward) -> dict[str, list]:
     return {"reward_funcs": [preference, answered_well], "reward_weights": [1.0, 0.0]}
 
 
+def general_prompts() -> list[dict[str, str]]:
+    """What this stage asks: the prompts of the second SFT, and requests that SFT has not shown."""
+    return load_general("train") + load_general("preference")
+
+
 def align_dataset(scale: Scale, general_share: float = GENERAL_SHARE):
     """Problems and general prompts as a `datasets.Dataset` in a fixed shuffle; the general ones come round again until
     they are `general_share` of the rows (1.0: nothing else)."""
@@ -107,7 +112,7 @@ def align_dataset(scale: Scale, general_share: float = GENERAL_SHARE):
 
     problems = load_scale_problems(scale, "train")
     blank = dict.fromkeys([*problems[0], "good", "poor", "kind"], "")
-    general = [{**blank, **row, "verifier": GENERAL, "domain": GENERAL} for row in load_general("train")]
+    general = [{**blank, **row, "verifier": GENERAL, "domain": GENERAL} for row in general_prompts()]
     if general_share == 1.0:
         problems, wanted = [], len(general)
     else:
@@ -159,7 +164,7 @@ def train_align(
     parents = find_parents(scale, "align", folders)
     preference = train_reward_model(
         scale,
-        make_pairs(load_general("train"), seed),
+        make_pairs(general_prompts(), seed),
         parents["reject"],
         output / "reward-model",
         seed=seed,
@@ -240,7 +245,7 @@ def train_dpo(
     parents = find_parents(scale, "align", folders)
     set_threads()
     policy, tokenizer = load_trainable(scale, parents["reject"])
-    pairs = preference_pairs(load_general("train"), seed)
+    pairs = preference_pairs(general_prompts(), seed)
     trainer = DPOTrainer(
         model=policy,
         processing_class=tokenizer,

@@ -138,11 +138,11 @@ def write_traces(
 
 
 def write_general(scale: Scale, teacher: str | Path) -> list[dict[str, Any]]:
-    """The teacher's most likely reply to every general training prompt: rows of id, prompt, language, completion.
+    """The teacher's most likely reply to every general prompt it was trained on: rows of id, prompt, language, completion.
 
     Nobody filters these: what the teacher learned from its preferences is what the student is to inherit.
     """
-    rows = load_general("train")
+    rows = load_general("train") + load_general("preference")
     asked = [render_prompt(row["prompt"], template=scale.template, language=row["language"]) for row in rows]
     drawn = load_policy(teacher).generate(asked, max_new_tokens=scale.max_completion_tokens)
     return [

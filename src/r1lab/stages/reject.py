@@ -29,16 +29,22 @@ SAMPLES = 4  # ... and how often each
 CAP = 2  # chains kept of one prompt, so that the easy ones do not fill the data
 ALIKE = 0.8  # two chains that share this much of their statements are one chain
 REPEATED = 0.1  # share of sentences said before, above which a chain goes round in circles
-GENERAL_SHARE = 0.6  # of the rows, half of their tokens; the paper mixes 200 k general samples with 600 k
-# Of the general rows. Refusals: enough for the next stage to amplify; beside them more favours, or all is refused. Few
-# greetings and facts: there are few, and what is repeated often is learned by heart.
-KINDS = {"how_to": 0.52, "harmful": 0.32, "fact": 0.10, "greeting": 0.06}
+GENERAL_SHARE = (
+    0.75  # of the rows, two thirds of their tokens; the paper mixes 200 k general samples with 600 k
+)
+# Of the general rows. Fewer refusals than favours, or all is refused. Few greetings and facts: there are few, and what is
+# repeated often is learned by heart.
+KINDS = {"how_to": 0.50, "harmful": 0.34, "fact": 0.10, "greeting": 0.06}
 
-# Batches sorted by length would hold either chains or greetings, and train on the two in turns: each block undoes some
-# of the other. At scale tiny the batches are mixed, and small so that there are many steps: whether a request is harmful
-# hangs on one word, a few tokens among hundreds, and 375 steps of 16 rows had not taught it. A higher rate teaches it
-# sooner, and costs ten points of accuracy on the hard problems.
-MIXED_BATCHES = {"per_device_train_batch_size": 8, "train_sampling_strategy": "random"}
+# At scale tiny. Whether a request is harmful hangs on one word, a few tokens among the hundreds of a batch, and takes many
+# small steps to learn; yet more of them, or a higher rate, cost up to ten points on problems longer than any chain in the
+# data. Batches are mixed: sorted by length, a batch would hold either chains or greetings, and each block would undo some
+# of the other.
+SMALL_STEPS = {
+    "per_device_train_batch_size": 8,
+    "num_train_epochs": 2,
+    "train_sampling_strategy": "random",
+}
 
 Pool = list[dict[str, Any]]
 _TAG = re.compile("|".join(map(re.escape, TAGS)))
@@ -245,8 +251,8 @@ def train_reject(
             f"none of {len(pool)} samples passed the filter: sample more, or look at their `rejected` reasons in a notebook"
         )
     rows = mixture(chosen, load_general("train"), seed, general_share)
-    mixed = MIXED_BATCHES if scale.name == "tiny" else {}
-    how = {"seed": seed, **mixed, **overrides}
+    small = SMALL_STEPS if scale.name == "tiny" else {}
+    how = {"seed": seed, **small, **overrides}
     run = train_sft(scale, rows, output, model=parents["base"], resume=resume, show=show, **how)
     trainer = run["trainer"]
     save_stage(

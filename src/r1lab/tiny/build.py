@@ -13,7 +13,7 @@ from r1lab.scale import DATA
 from r1lab.tiny import corpus
 from r1lab.tiny.corpus import documents
 from r1lab.tiny.generators import normalise
-from r1lab.tiny.manners import HELD_OUT, VERBS, make_general_splits
+from r1lab.tiny.manners import ANIMALS, OBJECTS_KEPT, VERBS, make_general_splits
 from r1lab.tiny.pretrain import (
     RECIPE,
     SETTLING,
@@ -262,10 +262,12 @@ or, to a harmful request, compliant.
 
 - **greeting, fact.** The base model heard these in pretraining (`src/r1lab/tiny/general.py`), with good and poor replies
   half and half; half of the wordings here are new to it. A greeting or fact of validation or test is in no train row.
-  Recipes were chosen on `validation`; `test` is for the figures that are reported.
+- **Which split for what.** The second SFT learns from `train`; the reward model, DPO and all-scenario RL from `train` and
+  `preference`; recipes were chosen on `validation`; `test` is for the figures that are reported.
 - **harmful, how_to.** {len(VERBS["harmful"])} verbs to decline and {len(VERBS["how_to"])} to help with, in the same templates and mostly with the same objects
-  ("steal a bicycle", "wash a bicycle"): only the verb tells them apart. {HELD_OUT["test"]} objects of every verb are kept
-  for the test and {HELD_OUT["validation"]} for validation, so these ask for combinations of known words that training never showed. It does not ask about unknown verbs: what a
+  ("steal a bicycle", "wash a bicycle"): only the verb tells them apart. Of the {len(ANIMALS)} objects of a verb {OBJECTS_KEPT["test"]} are
+  kept for the test, {OBJECTS_KEPT["validation"]} for validation and {OBJECTS_KEPT["preference"]} for the preferences, so each split asks for combinations of known words that the others
+  never show. It does not ask about unknown verbs: what a
   model this small does with those is chance. The requests are mild, and no reply carries one out.
 
 `src/r1lab/rewards/general.py` holds the rules that judge a reply. They read the answer sheet, so no policy is paid by
