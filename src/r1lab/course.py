@@ -19,6 +19,8 @@ from r1lab.pages import clock, index_page, page, results_table
 ROOT = Path(__file__).resolve().parents[2]
 CELL_TIMEOUT = 900  # seconds; the longest real cell trains for about four minutes on two cores
 SKIP_TAG = "nbval-skip"  # a cell that nbval skips (an install cell for Colab) is not run here either
+SETUP = ROOT / "tools" / "setup_cell.py"  # the one source of every notebook's set-up cell
+CLONE = "https://github.com/r1lab/r1lab"  # what a set-up cell, old or new, is known by
 
 # What a kernel needs to give the same output twice, offline and without progress bars.
 KERNEL_ENV = {
@@ -185,7 +187,7 @@ def refresh_notebooks(only: Iterable[str] = (), root: Path = ROOT) -> list[Path]
         line = _Line(path.stem)
         try:
             execute(notebook, path.parent, path.name, progress=line)
-            cleaned = clean_notebook(notebook, path.name)
+            cleaned = clean_notebook(put_setup(notebook), path.name)
         except CourseError:
             line.end("failed")
             raise
@@ -207,6 +209,14 @@ def to_text(notebook) -> str:
     import nbformat
 
     return nbformat.writes(notebook, indent=1).rstrip("\n") + "\n"
+
+
+def put_setup(notebook):
+    """`notebook` (changed in place) with the source of SETUP in its set-up cell."""
+    for cell in notebook.cells:
+        if SKIP_TAG in tags(cell) and CLONE in cell.source:
+            cell.source = SETUP.read_text(encoding="utf-8").rstrip("\n")
+    return notebook
 
 
 def clean_notebook(notebook, name: str = "The notebook"):
@@ -339,7 +349,7 @@ def main_clean(argv: list[str]) -> int:
     try:
         for path in parser.parse_args(argv).files or notebook_paths():
             before = path.read_text(encoding="utf-8")
-            after = to_text(clean_notebook(nbformat.reads(before, as_version=4), path.name))
+            after = to_text(clean_notebook(put_setup(nbformat.reads(before, as_version=4)), path.name))
             if after != before:
                 write_text(path, after)
                 print(f"cleaned {path}")

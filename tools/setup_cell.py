@@ -1,0 +1,18 @@
+# @title Set up. On Colab or Kaggle: choose, then run. Elsewhere this does nothing.
+import os
+import subprocess
+import sys
+
+SCALE = "tiny"  # @param ["tiny", "t4", "a100"]
+STEPS = 0  # @param {type:"integer"}
+CONTINUE = False  # @param {type:"boolean"}
+USE_DRIVE = False  # @param {type:"boolean"}
+
+if "COLAB_" in "".join(os.environ) or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
+    if not os.path.isdir("r1lab/src"):
+        url = "https://github.com/r1lab/r1lab"
+        subprocess.run(["git", "clone", "-q", "--depth", "1", url], check=True)
+    sys.path.insert(0, os.path.abspath("r1lab/src"))
+    from r1lab.colab import set_up
+
+    set_up(SCALE, steps=STEPS, resume=CONTINUE, use_drive=USE_DRIVE)
