@@ -60,6 +60,13 @@ def test_at_home_the_cell_does_nothing(monkeypatch, tmp_path):
     assert run_cell(monkeypatch, tmp_path) == ([], [])
 
 
+def test_at_a_gpu_scale_the_cell_imports_unsloth_before_the_notebook_imports_anything(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "unsloth", None)  # importing it now fails
+    monkeypatch.setenv("R1LAB_SCALE", "t4")
+    with pytest.raises(ImportError, match="unsloth"):
+        run_cell(monkeypatch, tmp_path)
+
+
 @pytest.mark.parametrize("place", ["COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"])
 def test_on_a_rented_machine_it_clones_once_and_hands_the_form_over(monkeypatch, tmp_path, place):
     form = [(("tiny",), {"steps": 0, "resume": False, "use_drive": False})]

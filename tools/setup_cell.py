@@ -1,4 +1,4 @@
-# @title Set up. On Colab or Kaggle: choose, then run. Elsewhere this does nothing.
+# @title Set up: on Colab and Kaggle, choose and run; a laptop is set up already.
 import os
 import subprocess
 import sys
@@ -16,3 +16,6 @@ if "COLAB_" in "".join(os.environ) or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
     from r1lab.colab import set_up
 
     set_up(SCALE, steps=STEPS, resume=CONTINUE, use_drive=USE_DRIVE)
+if os.environ.get("R1LAB_SCALE") in ("t4", "a100"):
+    os.environ.setdefault("UNSLOTH_VLLM_STANDBY", "1")
+    import unsloth  # noqa: F401  before trl and transformers, which it rewrites

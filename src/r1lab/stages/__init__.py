@@ -1,0 +1,20 @@
+"""The stages of the recipe: the one room that imports TRL, peft and, at the scales t4 and a100, Unsloth."""
+
+import os
+
+from r1lab.scale import get_scale
+
+if get_scale().engine == "unsloth":
+    # Unsloth rewrites classes of trl, transformers and peft, so it must be imported before any of them; a class that
+    # was imported earlier stays as it was. This file runs before every module of the stages; notebooks, which import
+    # from trl themselves, do the same in their set-up cell.
+    os.environ.setdefault("UNSLOTH_VLLM_STANDBY", "1")  # vLLM's memory is for the training while it waits
+    try:
+        import unsloth  # noqa: F401
+    except ModuleNotFoundError as error:
+        if error.name != "unsloth":
+            raise
+        raise ValueError(
+            f"scale {get_scale().name} trains with Unsloth, which is not installed: run the set-up cell of a notebook, or "
+            "`uv pip install -r requirements/gpu.txt`"
+        ) from error
