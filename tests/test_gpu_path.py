@@ -1,12 +1,19 @@
 """What can be checked of the GPU scales without a GPU: import order, adapters, lengths, batches, precision."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+
+from r1lab.policy import BATCH, adapter_base, load_model, load_policy, merge_adapter, rows_at_once
+from r1lab.scale import SCALES
+from r1lab.stages.checkpoints import find_parents, save_stage
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,3 +67,125 @@ def test_a_missing_unsloth_is_one_sentence(fakes):
     assert "nowhere" in fakes(STAGE, "t4")[0], "a broken Unsloth is not a missing one"
     (fakes.folder / "unsloth.py").write_text("raise ModuleNotFoundError('no', name='unsloth')")
     assert "scale t4 trains with Unsloth, which is not installed" in fakes(STAGE, "t4")[0]
+
+
+# ---------------------------------------------------------------------------------------------------- adapters
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory):
+    """A LoRA adapter of tiny-base that changes what it says, saved as a trainer saves it, and its logits."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    model, tokenizer = load_model("tiny-base")
+    torch.manual_seed(0)
+    targets = ["q_proj", "v_proj", "down_proj"]
+    lora = get_peft_model(model, LoraConfig(r=4, target_modules=targets, init_lora_weights=False))
+    folder = tmp_path_factory.mktemp("lora") / "zero"
+    save_stage(
+        lora, tokenizer, folder, stage="zero", scale=SCALES["t4"], seed=0, parents={}, recipe="", seconds=1.0
+    )
+    return folder, logits(lora)
+
+
+def logits(model):
+    import torch
+
+    ids = torch.arange(12)[None] + 5
+    with torch.no_grad():
+        return model.eval()(input_ids=ids).logits
+
+
+def test_an_adapter_is_a_checkpoint_like_any_other(adapter):
+    import torch
+
+    folder, wanted = adapter
+    assert not (folder / "config.json").exists()
+    assert find_parents(SCALES["t4"], "cold_start", {"base": folder, "zero": folder})["zero"] == str(folder)
+    policy = load_policy(folder)
+    assert not hasattr(policy.model, "peft_config"), "merged"
+    torch.testing.assert_close(logits(policy.model), wanted, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(logits(load_policy("tiny-base").model), wanted, atol=1e-2)
+    (reply,) = policy.generate(["2+2?"], max_new_tokens=4)
+    assert reply[0].tokens
+
+
+def test_a_merged_adapter_is_a_whole_model_in_safetensors(adapter, tmp_path):
+    import torch
+
+    folder, wanted = adapter
+    merged = merge_adapter(folder, tmp_path / "whole", dtype="float32")
+    assert (merged / "model.safetensors").is_file() and adapter_base(merged) is None
+    torch.testing.assert_close(logits(load_policy(merged).model), wanted, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match="whole model already"):
+        merge_adapter(merged, tmp_path / "again")
+
+
+def test_an_adapter_finds_a_base_that_has_moved_or_says_which_it_misses(adapter, tmp_path):
+    folder = tmp_path / "zero"
+    shutil.copytree(adapter[0], folder)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    for named, found in (("/elsewhere/tiny-base", "tiny-base"), ("unsloth/Qwen3-4B-Base", "Qwen3-4B-Base")):
+        (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": named}))
+        assert adapter_base(folder).endswith(found)
+    (folder / "adapter_config.json").write_text(
+        json.dumps(config | {"base_model_name_or_path": "/x/nothing"})
+    )
+    with pytest.raises(FileNotFoundError, match="was trained on /x/nothing, which is not here"):
+        load_policy(folder)
+
+
+def test_half_an_adapter_is_one_clear_sentence(adapter, tmp_path):
+    folder = tmp_path / "zero"
+    shutil.copytree(adapter[0], folder)
+    weights = folder / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"zero is damaged or incomplete"):
+        load_policy(folder)
+
+
+# ---------------------------------------------------------------------------------------------------- sampling
+def fake_model(layers, heads, width, dtype, device="cpu"):
+    """What `rows_at_once` asks of a model, in the shape of another one."""
+    import torch
+
+    config = SimpleNamespace(num_hidden_layers=layers, num_key_value_heads=heads, head_dim=width)
+    config.get_text_config = lambda: config
+    place = SimpleNamespace(device=torch.device(device))
+    return SimpleNamespace(config=config, dtype=dtype, parameters=lambda: iter([place]))
+
+
+def test_the_batch_follows_from_the_models_size_and_the_free_memory(monkeypatch):
+    import torch
+
+    assert rows_at_once(load_model("tiny-base")[0], 300) == BATCH
+    qwen = fake_model(36, 8, 128, torch.float16, "cuda")
+    token = 2 * 36 * 8 * 128 * 2  # keys and values of Qwen3-4B in bytes: 144 KiB
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * 10 * token * 3328, 0))
+    assert rows_at_once(qwen, 3328) == 10
+    assert rows_at_once(qwen, 10**9) == 1
+    assert rows_at_once(fake_model(36, 8, 128, torch.float32), 3328) == 2 * 2**30 // (2 * token * 3328)
+
+
+def test_a_policy_has_the_scales_precision_on_a_gpu_and_float32_on_a_cpu(monkeypatch):
+    import torch
+
+    asked = []
+    monkeypatch.setattr("r1lab.policy.load_model", lambda *given: asked.append(given) or (None, None))
+    load_policy(SCALES["t4"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    load_policy(SCALES["t4"])
+    monkeypatch.setenv("R1LAB_SCALE", "a100")
+    load_policy("somewhere")
+    assert asked == [
+        (SCALES["t4"].model, "float32"),
+        (SCALES["t4"].model, "float16"),
+        ("somewhere", "bfloat16"),
+    ]
+
+
+def test_small_batches_give_the_same_greedy_completions(monkeypatch):
+    policy = load_policy("tiny-base")
+    prompts = ["Solve for x: x+2=7", "Hello!", "What is 3+4?"]
+    wanted = policy.generate(prompts, max_new_tokens=30)
+    monkeypatch.setattr("r1lab.policy.rows_at_once", lambda model, tokens: 1)
+    assert policy.generate(prompts, max_new_tokens=30) == wanted

@@ -1,14 +1,16 @@
 """A policy: a language model with its tokenizer, loaded with clear errors, sampled in large batches."""
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from r1lab.scale import DATA, Scale
+from r1lab.scale import DATA, Scale, get_scale
 
-BATCH = 512  # completions generated side by side
+BATCH = 512  # completions generated side by side, at most; see `rows_at_once`
+ADAPTER = "adapter_config.json"  # what a folder with a LoRA adapter holds instead of config.json
 Prompt = str | list[dict[str, str]]
 
 
@@ -27,7 +29,7 @@ def find_model(name: str | Path) -> str:
     Raises FileNotFoundError when nothing is there.
     """
     for folder in (DATA / "models" / str(name), Path(name)):
-        if (folder / "config.json").is_file():
+        if (folder / "config.json").is_file() or (folder / ADAPTER).is_file():
             return str(folder)
     owner, _, model = str(name).partition("/")
     if model and "/" not in model and not Path(owner).is_dir() and not Path(name).is_absolute():
@@ -39,10 +41,32 @@ def find_model(name: str | Path) -> str:
     )
 
 
-def load_model(name: str | Path, dtype: str = "float32") -> tuple[Any, Any]:
+def adapter_base(folder: str | Path) -> str | None:
+    """What the LoRA adapter in `folder` was trained on, as `find_model` gives it; None where a whole model is.
+
+    Raises FileNotFoundError when that base is not here. A path from another machine stands for the shipped model of
+    the same name.
+    """
+    config = Path(folder) / ADAPTER
+    if (Path(folder) / "config.json").is_file() or not config.is_file():
+        return None
+    named = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    for name in (named, Path(named).name):
+        try:
+            return find_model(name)
+        except FileNotFoundError:
+            continue
+    raise FileNotFoundError(
+        f"the adapter in {folder} was trained on {named}, which is not here: put that model back, or write its path or "
+        f"hub name into {ADAPTER}"
+    )
+
+
+def load_model(name: str | Path, dtype: str = "float32", device: str | None = None) -> tuple[Any, Any]:
     """Load (model, tokenizer) with plain transformers, the tokenizer padding on the left.
 
-    Raises FileNotFoundError for a missing model and ValueError for a damaged one.
+    A LoRA adapter comes merged into its base. dtype: a name in torch, or "auto" for what the file holds; device: the
+    GPU if there is one. Raises FileNotFoundError for a missing model and ValueError for a damaged one.
     """
     import torch
     from safetensors import SafetensorError
@@ -51,10 +75,17 @@ def load_model(name: str | Path, dtype: str = "float32") -> tuple[Any, Any]:
 
     logging.disable_progress_bar()  # the bar outlives the loading it is about
     path = find_model(name)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    base = adapter_base(path)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    words = base if base and not (Path(path) / "tokenizer_config.json").is_file() else path
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype)).to(device)
+        tokenizer = AutoTokenizer.from_pretrained(words, padding_side="left")
+        model = AutoModelForCausalLM.from_pretrained(base or path, dtype=getattr(torch, dtype, dtype))
+        if base:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(model, path).merge_and_unload()
+        model = model.to(device)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"the model in {path} is damaged or incomplete ({str(error).splitlines()[0][:120]}): "
@@ -65,11 +96,29 @@ def load_model(name: str | Path, dtype: str = "float32") -> tuple[Any, Any]:
     return model, tokenizer
 
 
+def merge_adapter(folder: str | Path, output: str | Path, dtype: str = "auto") -> Path:
+    """Write the LoRA adapter in `folder`, merged into its base, to `output`: a whole model as safetensors.
+
+    Raises as `load_model` does, and ValueError when `folder` holds no adapter.
+    """
+    if adapter_base(find_model(folder)) is None:
+        raise ValueError(f"{folder} is a whole model already: there is no adapter to merge")
+    model, tokenizer = load_model(folder, dtype, device="cpu")
+    model.save_pretrained(output)
+    tokenizer.save_pretrained(output)
+    return Path(output)
+
+
 def load_policy(name: str | Path | Scale) -> "Policy":
-    """A policy to sample from: a scale's base model, a shipped model or a checkpoint folder."""
-    if isinstance(name, Scale):
-        return Policy(*load_model(name.model, name.dtype))
-    return Policy(*load_model(name))
+    """A policy to sample from: a scale's base model, a shipped model or a checkpoint folder.
+
+    On a GPU it has the scale's precision, on a CPU float32.
+    """
+    import torch
+
+    scale = name if isinstance(name, Scale) else get_scale()
+    dtype = scale.dtype if torch.cuda.is_available() else "float32"
+    return Policy(*load_model(scale.model if name is scale else name, dtype))
 
 
 def set_threads() -> None:
@@ -77,6 +126,22 @@ def set_threads() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+
+
+def rows_at_once(model, tokens: int) -> int:
+    """How many completions of `tokens` tokens, prompt included, are generated side by side: 1 to BATCH.
+
+    What grows with the batch is the cache of keys and values; it may take half of the memory that is free on the
+    model's GPU, or 2 GiB on a CPU.
+    """
+    import torch
+
+    config, device = model.config.get_text_config(), next(model.parameters()).device
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    row = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize * tokens
+    memory = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 2 * 2**30
+    return max(1, min(BATCH, memory // row))
 
 
 class Policy:
@@ -116,8 +181,9 @@ class Policy:
         self.model.eval()
         device = next(self.model.parameters()).device
         generator = torch.Generator(device).manual_seed(seed)
-        for start in range(0, len(order), BATCH):
-            chosen = order[start : start + BATCH]
+        batch = rows_at_once(self.model, self._longest(rendered) + max_new_tokens)
+        for start in range(0, len(order), batch):
+            chosen = order[start : start + batch]
             inputs = self.tokenizer(
                 [rendered[i] for i in chosen],
                 return_tensors="pt",
@@ -134,6 +200,11 @@ class Policy:
                 results[i].append(Sample(text=text, tokens=len(ids) - ended, truncated=not ended))
         self.model.train(was_training)
         return results
+
+    def _longest(self, texts: Sequence[str]) -> int:
+        """Tokens of the longest text, told from the one with the most characters."""
+        longest = max(texts, key=len, default="")
+        return len(self.tokenizer(longest, add_special_tokens=False)["input_ids"])
 
     def _continue(self, ids, mask, temperature: float, limit: int, generator) -> list[list[int]]:
         """Token ids each row adds, its end token included, at most `limit`.
