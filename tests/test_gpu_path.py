@@ -6,13 +6,15 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from r1lab.policy import BATCH, adapter_base, load_model, load_policy, merge_adapter, rows_at_once
-from r1lab.scale import SCALES
+from r1lab.problems import load_scale_problems
+from r1lab.scale import DATA, SCALES
 from r1lab.stages.checkpoints import find_parents, save_stage
 
 ROOT = Path(__file__).parents[1]
@@ -189,3 +191,21 @@ def test_small_batches_give_the_same_greedy_completions(monkeypatch):
     wanted = policy.generate(prompts, max_new_tokens=30)
     monkeypatch.setattr("r1lab.policy.rows_at_once", lambda model, tokens: 1)
     assert policy.generate(prompts, max_new_tokens=30) == wanted
+
+
+# ---------------------------------------------------------------------------------------------------- problems
+def test_prompts_that_are_too_long_are_left_out_once_and_counted(monkeypatch, capsys):
+    """Counted as the policy sees them: with the instruction of the template."""
+    from r1lab.problems import hub
+
+    short = {"prompt": "What is 7+7?", "solution": "14", "language": "en"}
+    rows = [{**short, "prompt": "What is 7+7? " + "Say it again. " * n} for n in (0, 400, 1, 500)]
+    rows += [{**short, "prompt": f"What is {n}+7?"} for n in range(400)]
+    monkeypatch.setattr(hub, "load_dapo_math", lambda: rows)
+    scale = replace(SCALES["t4"], model=str(DATA / "models" / "tiny-base"), max_prompt_tokens=400)
+    splits = [load_scale_problems(scale, split) for split in ("train", "validation", "test")]
+    assert [len(split) for split in splits] == [102, 100, 200]
+    assert splits[1][:3] == [rows[0], rows[2], rows[4]]
+    assert capsys.readouterr().out == "2 of 404 problems left out: their prompts have over 400 tokens\n"
+    tight = replace(scale, max_prompt_tokens=20)  # enough for the questions, not for the instruction
+    assert load_scale_problems(tight, "train") == []

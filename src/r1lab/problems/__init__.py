@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from functools import cache
 from itertools import zip_longest
 
 from r1lab.prompts import render_prompt
@@ -48,11 +49,34 @@ def load_scale_problems(scale: Scale, split: str) -> list[dict[str, str]]:
     """The problems a scale trains (`train`) or is judged on (`validation`, `test`)."""
     if scale.problems == "tiny":
         return load_problems(split)
+    rows = _hub_problems(scale)
+    held_out = {"validation": rows[:100], "test": rows[100:300]}
+    return list(held_out.get(split) or rows[300:])
+
+
+@cache
+def _hub_problems(scale: Scale) -> list[dict[str, str]]:
+    from transformers import AutoTokenizer
+
     from r1lab.problems.hub import load_dapo_math
 
-    rows = load_dapo_math()
-    held_out = {"validation": rows[:100], "test": rows[100:300]}
-    return held_out.get(split) or rows[300:]
+    tokenizer = AutoTokenizer.from_pretrained(scale.model)
+    return drop_long_prompts(
+        load_dapo_math(), tokenizer, template=scale.template, limit=scale.max_prompt_tokens
+    )
+
+
+def drop_long_prompts(rows: list[dict], tokenizer, *, template: str, limit: int) -> list[dict]:
+    """The rows whose prompt, rendered, has at most `limit` tokens; prints how many were left out.
+
+    TRL cuts no prompt short (since 1.0), and one long prompt widens its whole batch.
+    """
+    prompts = [render_prompt(row["prompt"], template=template, language=row["language"]) for row in rows]
+    texts = [tokenizer.apply_chat_template(p, tokenize=False, add_generation_prompt=True) for p in prompts]
+    lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    kept = [row for row, length in zip(rows, lengths, strict=True) if length <= limit]
+    print(f"{len(rows) - len(kept)} of {len(rows)} problems left out: their prompts have over {limit} tokens")
+    return kept
 
 
 def take_balanced(rows: list[dict[str, str]], count: int) -> list[dict[str, str]]:
