@@ -75,6 +75,9 @@ class Saved:
         (folder / "config.json").write_text("{}")
         assert not (folder / checkpoints.RECORD).exists()
 
+    def parameters(self):
+        return ()
+
 
 def test_a_saved_stage_is_found_again_and_carries_a_card(tmp_path):
     how = {"stage": "reject", "scale": TINY, "seed": 3, "recipe": "SFT on 7 rows", "seconds": 12.34}

@@ -1,6 +1,7 @@
 """python -m r1lab doctor | course | chat | eval | zero ... distill | bench ... | base | notebooks | clean"""
 
 import argparse
+import os
 import sys
 from functools import partial
 
@@ -63,7 +64,9 @@ def main_stage(stage: str, argv: list[str]) -> None:
     scale = get_scale()
     output = options.output or output_folder() / stage
     folders = {need: getattr(options, need) for need in STAGES[stage].needs if getattr(options, need)}
-    print(f"scale {scale.name}: {scale.reason}")
+    first = int(os.environ.get("RANK", "0")) == 0  # of the processes that torchrun or accelerate started
+    if first:
+        print(f"scale {scale.name}: {scale.reason}")
     from importlib import import_module
 
     from r1lab.view import progress_line
@@ -78,7 +81,22 @@ def main_stage(stage: str, argv: list[str]) -> None:
         show=progress_line(),
         **steps,
     )
-    print(f"\ntrained in {run['seconds']:.0f} s; model, checkpoints and metrics.json are in {output}")
+    if first:
+        print(f"\ntrained in {run['seconds']:.0f} s; model, checkpoints and metrics.json are in {output}")
+    _leave_together()
+
+
+def _leave_together() -> None:
+    """End one of several processes without Python's own way out, on which gloo's threads often abort ("terminate called
+    without an active exception") although all is saved."""
+    import torch.distributed as processes
+
+    if processes.is_initialized():
+        processes.barrier()  # the first process is still writing
+        processes.destroy_process_group()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def main_eval(argv: list[str]) -> None:

@@ -1,11 +1,12 @@
 """The ladder of stages: which checkpoint each one starts from, where to find it, and the card it leaves behind."""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from r1lab.scale import DATA, Scale, output_folder
-from r1lab.stages.grpo import write_json
+from r1lab.stages.grpo import is_sharded, write_json
 
 RECORD = "stage.json"  # written last, so a folder without it was cut off by a crash
 
@@ -83,11 +84,15 @@ def save_stage(
 ) -> None:
     """Save a finished stage in `output`: weights, tokenizer, `stage.json` and a card.
 
-    recipe: one or two sentences for the card. seconds: of training.
+    recipe: one or two sentences for the card. seconds: of training. Of several processes only the first writes; weights
+    that are spread over them `run_trainer` has gathered and saved.
     """
+    if int(os.environ.get("RANK", "0")):
+        return
     output = Path(output)
     (output / RECORD).unlink(missing_ok=True)
-    model.save_pretrained(output)
+    if not is_sharded(model):
+        model.save_pretrained(output)
     tokenizer.save_pretrained(output)
     record = {
         "stage": stage,

@@ -47,14 +47,13 @@ def make_grpo_args(scale: Scale, output: Path | str, **overrides: Any):
     """
     from trl import GRPOConfig
 
-    completions = scale.groups * scale.group_size
-    micro_batch = scale.micro_batch or completions
+    micro_batch, passes = share_step(scale.groups * scale.group_size, scale.micro_batch)
     values = {
         **machine_args(scale, output),
         # The group and the step
         "num_generations": scale.group_size,
         "per_device_train_batch_size": micro_batch,
-        "gradient_accumulation_steps": completions // micro_batch,
+        "gradient_accumulation_steps": passes,
         "max_steps": scale.steps,
         # Sampling: temperature 1 and nothing cut off, so that the samples are the policy's own
         "max_completion_length": scale.max_completion_tokens,
@@ -72,9 +71,35 @@ def make_grpo_args(scale: Scale, output: Path | str, **overrides: Any):
         "lr_scheduler_type": "constant_with_warmup",
         "warmup_steps": 5,
         "max_grad_norm": 1.0,
-        "use_vllm": scale.engine == "unsloth",
+        **vllm_args(scale),
     }
     return build_config(GRPOConfig, values, overrides)
+
+
+def share_step(rows: int, micro_batch: int = 0) -> tuple[int, int]:
+    """(rows in one forward pass of one process, passes in a step), so that the processes that torchrun or accelerate
+    started make a step of `rows` together. micro_batch: at most so many rows in a pass; 0 sets no limit.
+
+    Raises ValueError when the step cannot be shared evenly.
+    """
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    micro_batch = min(micro_batch or rows, rows // processes)
+    if not micro_batch or rows % (micro_batch * processes):
+        raise ValueError(
+            f"{processes} processes cannot share a step of {rows} completions in passes of {micro_batch}: start another "
+            "number of processes, or change groups, group_size or micro_batch of the scale"
+        )
+    return micro_batch, rows // (micro_batch * processes)
+
+
+def vllm_args(scale: Scale) -> dict[str, Any]:
+    """Who samples: the model itself (tiny), Unsloth, which turns vLLM on where it runs, or on a cluster vLLM, beside the
+    training or as a server of its own at R1LAB_VLLM_SERVER (`http://node:8000`)."""
+    if scale.name != "cluster":
+        return {"use_vllm": False}
+    server = os.environ.get("R1LAB_VLLM_SERVER")
+    where = {"vllm_mode": "server", "vllm_server_base_url": server} if server else {"vllm_mode": "colocate"}
+    return {"use_vllm": True, "vllm_gpu_memory_utilization": 0.3, **where}
 
 
 def machine_args(scale: Scale, output: Path | str) -> dict[str, Any]:
@@ -88,7 +113,7 @@ def machine_args(scale: Scale, output: Path | str) -> dict[str, Any]:
         "dataloader_num_workers": 0,
         "seed": 0,
         "logging_steps": 1,
-        "save_steps": 50,
+        "save_steps": 50 if scale.name == "tiny" else 10,  # a step of a large model takes minutes
         "save_total_limit": 2,
         "report_to": "none",
         "disable_tqdm": True,
@@ -109,21 +134,12 @@ def build_config(kind: type, values: dict[str, Any], overrides: dict[str, Any]):
 def load_trainable(scale: Scale, model: str | Path | None = None) -> tuple[Any, Any]:
     """(model, tokenizer) ready for a trainer: the scale's base model or `model`; LoRA adapters where the scale asks."""
     if scale.engine == "unsloth":
-        from unsloth import FastLanguageModel  # must come before trl and transformers are used
+        from r1lab.stages.lora import load_lora
 
-        policy, tokenizer = FastLanguageModel.from_pretrained(
-            model_name=str(model or scale.model),
-            max_seq_length=scale.max_prompt_tokens + scale.max_completion_tokens,
-            load_in_4bit=False,
-            fast_inference=True,
-            max_lora_rank=scale.lora_rank,
-        )
-        targets = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-        policy = FastLanguageModel.get_peft_model(
-            policy, r=scale.lora_rank, lora_alpha=2 * scale.lora_rank, target_modules=targets
-        )
-        return policy, tokenizer
-    return load_model(model or scale.model, scale.dtype)
+        return load_lora(scale, model)
+    # In float32 whatever the scale computes in: a bfloat16 weight has 8 bits and does not feel a step of 1e-6. On the
+    # CPU, because the trainer knows which GPU is this process's.
+    return load_model(model or scale.model, "float32", "cpu")
 
 
 def trainer_class(scale: Scale):
@@ -155,12 +171,14 @@ def make_grpo_trainer(
     from transformers import PrinterCallback
 
     set_threads()
+    # The arguments first: they set up the processes, and DeepSpeed shards a model only when it is loaded after that.
+    args = make_grpo_args(scale, output, reward_weights=rewards["reward_weights"], **overrides)
     policy, tokenizer = load_trainable(scale, model)
     trainer = trainer_class(scale)(
         model=policy,
         processing_class=tokenizer,
         reward_funcs=rewards["reward_funcs"],
-        args=make_grpo_args(scale, output, reward_weights=rewards["reward_weights"], **overrides),
+        args=args,
         train_dataset=dataset,
         callbacks=[MetricsLog(Path(output) / "metrics.json", show=show)],
     )
@@ -177,23 +195,44 @@ def run_trainer(trainer, *, resume: bool = False) -> dict[str, Any]:
     """
     output = trainer.args.output_dir
     if not resume:
-        drop_checkpoints(output)
+        with trainer.accelerator.main_process_first():
+            drop_checkpoints(output)
     started = time.time()
     trainer.train(resume_from_checkpoint=last_checkpoint(output))
     seconds = round(time.time() - started, 1)
+    if is_sharded(trainer.model):
+        trainer.save_model()  # every process hands in its part
     return {"history": trainer.state.log_history, "seconds": seconds, "trainer": trainer}
 
 
+def is_sharded(model) -> bool:
+    """Whether this process holds a part of the weights only (ZeRO-3, FSDP2)."""
+    return any(hasattr(p, "ds_id") or hasattr(p, "full_tensor") for p in model.parameters())
+
+
 class MetricsLog(TrainerCallback):
-    """Writes the trainer's whole log to `path` as JSON after every step, atomically, and hands each row to `show`."""
+    """Writes the trainer's whole log to `path` as JSON after every step, atomically, and hands each row to `show`.
+
+    After three steps a long run says how long it will take. Of several processes only the first writes and shows.
+    """
 
     def __init__(self, path: Path | str, show=None):
-        self.path, self.show = Path(path), show
+        self.path, self.show, self.times = Path(path), show, []
 
     def on_log(self, args, state, control, logs=None, **kwargs):
+        if not state.is_world_process_zero:
+            return
         write_json(state.log_history, self.path)
         if self.show and logs:
             self.show({**logs, "step": state.global_step, "steps": state.max_steps})
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.times.append(time.time())
+        if len(self.times) == 3 and state.is_world_process_zero:  # the first step also warms up
+            step = (self.times[2] - self.times[0]) / 2
+            minutes = step * (state.max_steps - state.global_step) / 60
+            if minutes > 15:
+                print(f"{step:.0f} s a step: about {minutes:.0f} more minutes for {state.max_steps} steps")
 
 
 def write_json(value: Any, path: Path | str) -> None:

@@ -15,6 +15,7 @@ from r1lab.stages.grpo import (
     last_checkpoint,
     load_trainable,
     machine_args,
+    share_step,
 )
 
 
@@ -23,10 +24,11 @@ def make_sft_args(scale: Scale, output: Path | str, **overrides: Any):
     from trl import SFTConfig
 
     tiny = scale.name == "tiny"
+    micro_batch, passes = share_step(32, 0 if tiny else 2)
     values = {
         **machine_args(scale, output),
-        "per_device_train_batch_size": 32 if tiny else 2,
-        "gradient_accumulation_steps": 1 if tiny else 16,
+        "per_device_train_batch_size": micro_batch,
+        "gradient_accumulation_steps": passes,
         "num_train_epochs": 3 if tiny else 1,
         "learning_rate": 1e-3 if tiny else 1e-4,
         "lr_scheduler_type": "cosine",
