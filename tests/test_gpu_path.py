@@ -16,6 +16,7 @@ from r1lab.policy import BATCH, adapter_base, load_model, load_policy, merge_ada
 from r1lab.problems import load_scale_problems
 from r1lab.scale import DATA, SCALES
 from r1lab.stages.checkpoints import find_parents, save_stage
+from r1lab.stages.grpo import MetricsLog, load_trainable, machine_args, vllm_args
 
 ROOT = Path(__file__).parents[1]
 
@@ -209,3 +210,104 @@ def test_prompts_that_are_too_long_are_left_out_once_and_counted(monkeypatch, ca
     assert capsys.readouterr().out == "2 of 404 problems left out: their prompts have over 400 tokens\n"
     tight = replace(scale, max_prompt_tokens=20)  # enough for the questions, not for the instruction
     assert load_scale_problems(tight, "train") == []
+
+
+# ---------------------------------------------------------------------------------------------------- training
+class FakeUnsloth:
+    """Stands for `unsloth.FastLanguageModel`: notes what it is asked for; vLLM starts or not."""
+
+    def __init__(self, monkeypatch, vllm_error=None, error=None):
+        self.asked, self.vllm_error, self.error = [], vllm_error, error
+        module = SimpleNamespace(FastLanguageModel=self)
+        monkeypatch.setitem(sys.modules, "unsloth", module)
+
+    def from_pretrained(self, fast_inference, **options):
+        self.asked.append((fast_inference, options))
+        if self.error or (fast_inference and self.vllm_error):
+            raise self.error or self.vllm_error
+        return load_model(options["model_name"])
+
+    def get_peft_model(self, model, *, r, lora_alpha, target_modules, **_):
+        from peft import LoraConfig, get_peft_model
+
+        config = LoraConfig(r=r, lora_alpha=lora_alpha, target_modules=target_modules)
+        return get_peft_model(model, config)
+
+
+TINY_LORA = replace(SCALES["t4"], model="tiny-base", lora_rank=4)
+
+
+def test_a_t4_gets_float16_and_vllm(monkeypatch, capsys):
+    import torch
+
+    unsloth = FakeUnsloth(monkeypatch)
+    load_trainable(TINY_LORA)
+    ((fast, options),) = unsloth.asked
+    assert fast and options["dtype"] is torch.float16 and options["max_lora_rank"] == 4
+    assert machine_args(SCALES["t4"], "x") | {"fp16": True, "bf16": False} == machine_args(SCALES["t4"], "x")
+    assert machine_args(SCALES["a100"], "x")["bf16"] and "vLLM" not in capsys.readouterr().out
+
+
+def test_without_vllm_unsloth_samples_by_itself_and_one_sentence_says_so(monkeypatch, capsys):
+    unsloth = FakeUnsloth(monkeypatch, vllm_error=RuntimeError("no kernel image\nmore"))
+    load_trainable(TINY_LORA)
+    assert [fast for fast, _ in unsloth.asked] == [True, False]
+    assert capsys.readouterr().out == (
+        "vLLM did not start (RuntimeError: no kernel image); Unsloth samples without it, which is slower.\n"
+    )
+    FakeUnsloth(monkeypatch, error=OSError("there is no such model"))
+    with pytest.raises(OSError, match="no such model"):
+        load_trainable(TINY_LORA)
+
+
+def test_the_next_stage_trains_the_adapter_of_the_last_one(monkeypatch, tmp_path):
+    import torch
+
+    unsloth = FakeUnsloth(monkeypatch)
+    model, tokenizer = load_trainable(TINY_LORA)
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            tensor += 0.05 * ("lora_B" in name)
+    save_stage(
+        model,
+        tokenizer,
+        tmp_path,
+        stage="cold_start",
+        scale=TINY_LORA,
+        seed=0,
+        parents={},
+        recipe="",
+        seconds=1,
+    )
+    again, _ = load_trainable(TINY_LORA, tmp_path)
+    assert unsloth.asked[-1][1]["model_name"].endswith("tiny-base"), "not the adapter's folder"
+    torch.testing.assert_close(logits(again), logits(model))
+    assert any("lora" in name and tensor.requires_grad for name, tensor in again.named_parameters())
+
+
+def test_full_training_keeps_float32_weights_on_the_cpu_until_the_trainer_moves_them(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    model, _ = load_trainable(replace(SCALES["cluster"], model="tiny-base"))
+    assert model.dtype == torch.float32 and model.device.type == "cpu"
+
+
+def test_a_cluster_samples_with_vllm_beside_the_training_or_on_a_server(monkeypatch):
+    monkeypatch.delenv("R1LAB_VLLM_SERVER", raising=False)
+    assert vllm_args(SCALES["tiny"]) == vllm_args(SCALES["t4"]) == {"use_vllm": False}
+    assert vllm_args(SCALES["cluster"])["vllm_mode"] == "colocate"
+    monkeypatch.setenv("R1LAB_VLLM_SERVER", "http://node5:8000")
+    assert vllm_args(SCALES["cluster"])["vllm_server_base_url"] == "http://node5:8000"
+
+
+def test_a_long_run_says_after_three_steps_how_long_it_will_be(monkeypatch, capsys, tmp_path):
+    log, clock = MetricsLog(tmp_path / "metrics.json"), iter([100.0, 130.0, 160.0, 190.0])
+    monkeypatch.setattr("time.time", lambda: next(clock))
+    state = SimpleNamespace(global_step=0, max_steps=200, is_world_process_zero=True, log_history=[])
+    for state.global_step in (1, 2, 3, 4):
+        log.on_step_end(None, state, None)
+    assert capsys.readouterr().out == "30 s a step: about 98 more minutes for 200 steps\n"
+    state.is_world_process_zero = False
+    log.on_log(None, state, None, logs={"reward": 1.0})
+    assert not list(tmp_path.iterdir()), "only the first process writes"
