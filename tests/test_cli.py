@@ -26,6 +26,13 @@ def test_unknown_command(capsys):
     assert all(command in said for command in COMMANDS)
 
 
+def test_a_stage_takes_the_scale_as_an_option(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("R1LAB_SCALE", "tiny")
+    monkeypatch.setenv("R1LAB_OUTPUT", str(tmp_path))
+    assert main(["cold_start", "--scale", "cluster"]) == 2
+    assert "no R1-Zero checkpoint" in capsys.readouterr().err, "at scale tiny one is shipped"
+
+
 def test_help_names_every_command(capsys):
     assert main([]) == 0
     said = capsys.readouterr().out

@@ -26,7 +26,7 @@ HELP = """usage: python -m r1lab COMMAND [options]      (each takes --help)
   notebooks   re-run and clean the committed notebooks
   clean       clean notebooks without running them
 
-The dial is the environment variable R1LAB_SCALE: tiny (default), t4, a100, cluster."""
+The dial is the environment variable R1LAB_SCALE, for a stage also --scale: tiny (default), t4, a100, cluster."""
 
 
 TRAINED = {
@@ -41,10 +41,16 @@ TRAINED = {
 
 def main_stage(stage: str, argv: list[str]) -> None:
     """Train one stage from the terminal."""
-    from r1lab.scale import get_scale, output_folder
+    from r1lab.scale import SCALES, get_scale, output_folder
+
+    dial = argparse.ArgumentParser(add_help=False)
+    dial.add_argument("--scale", choices=SCALES, help="instead of R1LAB_SCALE")
+    chosen = dial.parse_known_args(argv)[0].scale
+    if chosen:  # before the stages are imported, which look at it
+        os.environ["R1LAB_SCALE"] = chosen
     from r1lab.stages.checkpoints import STAGES
 
-    parser = argparse.ArgumentParser(prog=f"r1lab {stage}", description=TRAINED[stage])
+    parser = argparse.ArgumentParser(prog=f"r1lab {stage}", description=TRAINED[stage], parents=[dial])
     parser.add_argument(
         "--output", help=f"folder for checkpoints, metrics and the model (default build/runs/{stage})"
     )

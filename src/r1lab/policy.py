@@ -85,7 +85,8 @@ def load_model(name: str | Path, dtype: str = "float32", device: str | None = No
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, path).merge_and_unload()
-        model = model.to(device)
+        if device != "cpu":  # where it is already, or, sharded while it was loaded, must stay
+            model = model.to(device)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"the model in {path} is damaged or incomplete ({str(error).splitlines()[0][:120]}): "
