@@ -12,9 +12,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from r1lab.policy import BATCH, adapter_base, load_model, load_policy, merge_adapter, rows_at_once
+from r1lab.policy import (
+    BATCH,
+    Policy,
+    Sample,
+    adapter_base,
+    load_model,
+    load_policy,
+    merge_adapter,
+    rows_at_once,
+)
 from r1lab.problems import load_scale_problems
 from r1lab.scale import DATA, SCALES
+from r1lab.stages import lora
 from r1lab.stages.checkpoints import find_parents, save_stage
 from r1lab.stages.grpo import MetricsLog, load_trainable, machine_args, vllm_args
 
@@ -82,7 +92,11 @@ def adapter(tmp_path_factory):
     model, tokenizer = load_model("tiny-base")
     torch.manual_seed(0)
     targets = ["q_proj", "v_proj", "down_proj"]
-    lora = get_peft_model(model, LoraConfig(r=4, target_modules=targets, init_lora_weights=False))
+    lora = get_peft_model(model, LoraConfig(r=4, target_modules=targets))
+    with torch.no_grad():
+        for name, tensor in lora.named_parameters():
+            if "lora_B" in name:
+                tensor.normal_(std=3.0)
     folder = tmp_path_factory.mktemp("lora") / "zero"
     save_stage(
         lora, tokenizer, folder, stage="zero", scale=SCALES["t4"], seed=0, parents={}, recipe="", seconds=1.0
@@ -106,7 +120,7 @@ def test_an_adapter_is_a_checkpoint_like_any_other(adapter):
     assert find_parents(SCALES["t4"], "cold_start", {"base": folder, "zero": folder})["zero"] == str(folder)
     policy = load_policy(folder)
     assert not hasattr(policy.model, "peft_config"), "merged"
-    torch.testing.assert_close(logits(policy.model), wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(logits(policy.model), wanted, atol=1e-2, rtol=1e-3)
     assert not torch.allclose(logits(load_policy("tiny-base").model), wanted, atol=1e-2)
     (reply,) = policy.generate(["2+2?"], max_new_tokens=4)
     assert reply[0].tokens
@@ -118,7 +132,7 @@ def test_a_merged_adapter_is_a_whole_model_in_safetensors(adapter, tmp_path):
     folder, wanted = adapter
     merged = merge_adapter(folder, tmp_path / "whole", dtype="float32")
     assert (merged / "model.safetensors").is_file() and adapter_base(merged) is None
-    torch.testing.assert_close(logits(load_policy(merged).model), wanted, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(logits(load_policy(merged).model), wanted, atol=1e-2, rtol=1e-3)
     with pytest.raises(ValueError, match="whole model already"):
         merge_adapter(merged, tmp_path / "again")
 
@@ -174,16 +188,13 @@ def test_a_policy_has_the_scales_precision_on_a_gpu_and_float32_on_a_cpu(monkeyp
 
     asked = []
     monkeypatch.setattr("r1lab.policy.load_model", lambda *given: asked.append(given) or (None, None))
-    load_policy(SCALES["t4"])
+    load_policy(SCALES["cluster"])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    load_policy(SCALES["t4"])
-    monkeypatch.setenv("R1LAB_SCALE", "a100")
-    load_policy("somewhere")
-    assert asked == [
-        (SCALES["t4"].model, "float32"),
-        (SCALES["t4"].model, "float16"),
-        ("somewhere", "bfloat16"),
-    ]
+    load_policy(SCALES["cluster"])
+    monkeypatch.setenv("R1LAB_SCALE", "t4")
+    load_policy("owner/another")
+    model = SCALES["cluster"].model
+    assert asked == [(model,), (model, "bfloat16"), ("owner/another", "float16")]
 
 
 def test_small_batches_give_the_same_greedy_completions(monkeypatch):
@@ -220,12 +231,13 @@ class FakeUnsloth:
         self.asked, self.vllm_error, self.error = [], vllm_error, error
         module = SimpleNamespace(FastLanguageModel=self)
         monkeypatch.setitem(sys.modules, "unsloth", module)
+        monkeypatch.setattr(lora, "HELD", {})
 
     def from_pretrained(self, fast_inference, **options):
         self.asked.append((fast_inference, options))
         if self.error or (fast_inference and self.vllm_error):
             raise self.error or self.vllm_error
-        return load_model(options["model_name"])
+        return load_model(options["model_name"], device="cpu")
 
     def get_peft_model(self, model, *, r, lora_alpha, target_modules, **_):
         from peft import LoraConfig, get_peft_model
@@ -311,3 +323,73 @@ def test_a_long_run_says_after_three_steps_how_long_it_will_be(monkeypatch, caps
     state.is_world_process_zero = False
     log.on_log(None, state, None, logs={"reward": 1.0})
     assert not list(tmp_path.iterdir()), "only the first process writes"
+
+
+# ------------------------------------------------------------------------------- sampling one base with many adapters
+@pytest.fixture
+def on_a_gpu(monkeypatch):
+    """The scale t4 as it would be on a GPU, with the tiny base; weights stay where they are."""
+    import torch
+
+    FakeUnsloth(monkeypatch)
+    monkeypatch.setenv("R1LAB_SCALE", "t4")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    scale = replace(TINY_LORA, model=str(DATA / "models" / "tiny-base"))
+    monkeypatch.setattr("r1lab.policy.get_scale", lambda: scale)
+    return scale
+
+
+def test_base_saved_and_trained_policies_share_one_model(on_a_gpu, adapter, monkeypatch):
+    import torch
+
+    prompts, how = ["Solve for x: x+2=7", "Hello!", "What is 3+4?"], {"max_new_tokens": 24}
+    base, saved = load_policy(on_a_gpu), load_policy(adapter[0])
+    model, tokenizer = load_trainable(on_a_gpu)
+    assert base.model is saved.model is model, "a T4 has no room for two"
+    monkeypatch.setattr(lora, "rows_at_once", lambda model, tokens: 2)
+    with torch.no_grad():
+        for name, tensor in model.named_parameters():
+            if "lora_B" in name:
+                tensor.normal_(std=2.0)
+    model.for_inference = lambda: None
+    trained = Policy(model, tokenizer)
+    with monkeypatch.context() as cpu:
+        cpu.setattr(torch.cuda, "is_available", lambda: False)
+        wanted = [load_policy(name).generate(prompts, **how) for name in ("tiny-base", adapter[0])]
+    live = logits(model)
+    said = [policy.generate(prompts, **how) for policy in (base, saved, trained)]
+    assert said[:2] == wanted and said[2] not in wanted and wanted[0] != wanted[1]
+    torch.testing.assert_close(logits(model), live)
+    assert any(tensor.requires_grad for name, tensor in model.named_parameters() if "default" in name)
+    drawn = [trained.generate(prompts, samples=3, temperature=1.0, seed=1, **how) for _ in range(2)]
+    assert drawn[0] == drawn[1] and [len(group) for group in drawn[0]] == [3, 3, 3]
+
+
+def test_vllm_is_told_whose_adapter_speaks(monkeypatch):
+    asked = []
+    output = SimpleNamespace(text="<think>", token_ids=[5, 6, 0], finish_reason="stop")
+    cut = SimpleNamespace(text="<think>", token_ids=[5, 6, 7], finish_reason="length")
+
+    def fast_generate(texts, sampling_params, lora_request, use_tqdm):
+        asked.append((sampling_params, lora_request))
+        return [SimpleNamespace(outputs=[output, cut]) for _ in texts]
+
+    model = SimpleNamespace(
+        for_inference=None,
+        vllm_engine=1,
+        fast_generate=fast_generate,
+        load_lora=lambda *given, **more: (given, more),
+    )
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=dict))
+    tokenizer = SimpleNamespace(apply_chat_template=lambda messages, **_: messages[-1]["content"])
+    for adapter in ("default", None, "runs/zero"):
+        groups = Policy(model, tokenizer, adapter).generate(
+            ["2+2?"], samples=2, temperature=1.0, max_new_tokens=3
+        )
+        assert groups == [[Sample("<think>", 2, False), Sample("<think>", 3, True)]]
+    assert [request for _, request in asked] == [
+        (("default",), {"load_tensors": True}),
+        None,
+        (("runs/zero",), {}),
+    ]
+    assert asked[0][0] | {"n": 2, "temperature": 1.0, "top_k": -1, "max_tokens": 3} == asked[0][0]

@@ -84,7 +84,7 @@ def load_model(name: str | Path, dtype: str = "float32", device: str | None = No
         if base:
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(model, path).merge_and_unload()
+            model = PeftModel.from_pretrained(model, path, torch_device="cpu").merge_and_unload()
         if device != "cpu":  # where it is already, or, sharded while it was loaded, must stay
             model = model.to(device)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
@@ -113,13 +113,21 @@ def merge_adapter(folder: str | Path, output: str | Path, dtype: str = "auto") -
 def load_policy(name: str | Path | Scale) -> "Policy":
     """A policy to sample from: a scale's base model, a shipped model or a checkpoint folder.
 
-    On a GPU it has the scale's precision, on a CPU float32.
+    On a GPU it has the scale's precision, on a CPU float32. At the scales t4 and a100 the base and its adapters share
+    one model in the GPU's memory, also with the one that is trained.
     """
     import torch
 
     scale = name if isinstance(name, Scale) else get_scale()
-    dtype = scale.dtype if torch.cuda.is_available() else "float32"
-    return Policy(*load_model(scale.model if name is scale else name, dtype))
+    path = find_model(scale.model if name is scale else name)
+    if not torch.cuda.is_available():
+        return Policy(*load_model(path))
+    base = adapter_base(path)
+    if scale.engine == "unsloth" and (base or path) == scale.model:
+        from r1lab.stages.lora import hold
+
+        return Policy(*hold(scale, scale.model), adapter=path if base else None)
+    return Policy(*load_model(path, scale.dtype))
 
 
 def set_threads() -> None:
@@ -148,8 +156,9 @@ def rows_at_once(model, tokens: int) -> int:
 class Policy:
     """Wraps a causal language model for sampling. The model may be one that is being trained."""
 
-    def __init__(self, model, tokenizer):
-        self.model, self.tokenizer = model, tokenizer
+    def __init__(self, model, tokenizer, adapter: str | None = "default"):
+        """adapter, of a model of Unsloth's: "default" is the one in training, None the bare base, else a folder."""
+        self.model, self.tokenizer, self.adapter = model, tokenizer, adapter
 
     def render(self, prompt: Prompt) -> str:
         """The very text the model continues."""
@@ -174,6 +183,11 @@ class Policy:
         import torch
 
         rendered = [self.render(prompt) for prompt in prompts]
+        if hasattr(self.model, "for_inference"):  # only models of Unsloth's have that
+            from r1lab.stages.lora import sample
+
+            how = {"samples": samples, "temperature": temperature, "limit": max_new_tokens, "seed": seed}
+            return sample(self, rendered, **how)
         order = sorted(
             (i for i in range(len(prompts)) for _ in range(samples)), key=lambda i: (len(rendered[i]), i)
         )
@@ -182,7 +196,7 @@ class Policy:
         self.model.eval()
         device = next(self.model.parameters()).device
         generator = torch.Generator(device).manual_seed(seed)
-        batch = rows_at_once(self.model, self._longest(rendered) + max_new_tokens)
+        batch = rows_at_once(self.model, self.longest(rendered) + max_new_tokens)
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
             inputs = self.tokenizer(
@@ -202,7 +216,7 @@ class Policy:
         self.model.train(was_training)
         return results
 
-    def _longest(self, texts: Sequence[str]) -> int:
+    def longest(self, texts: Sequence[str]) -> int:
         """Tokens of the longest text, told from the one with the most characters."""
         longest = max(texts, key=len, default="")
         return len(self.tokenizer(longest, add_special_tokens=False)["input_ids"])

@@ -49,7 +49,8 @@ SOURCES = {
     ),
     # Worked solutions with long chains of thought, for the cold start: from DeepSeek-R1 (mathematics, code, science) ...
     "stratos": Source(STRATOS, "9e9adba943911a9fc44dffcb30aaa18dc96ae6df", {"train": 16_710}, stratos_row),
-    # ... and a part of nvidia/OpenMathReasoning. Not pinned: we know no commit of it.
+    # ... and a part of nvidia/OpenMathReasoning. Not pinned: of its one upload we know the short hash only, 5ea611a,
+    # and the hub wants a whole one.
     "openmath": Source(OPENMATH, None, {"cot": 19_252}, openmath_row),
     # Grade-school word problems (Cobbe et al., 2021).
     "gsm8k": Source(

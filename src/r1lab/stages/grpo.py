@@ -66,6 +66,9 @@ def make_grpo_args(scale: Scale, output: Path | str, **overrides: Any):
         "scale_rewards": "group",
         "num_iterations": 1,
         "use_bias_correction_kl": False,
+        # Unsloth sets this with loss_type "dapo" whatever we say, so it is said here: a completion that was cut off
+        # at the limit has no gradient. Elsewhere it is graded like any other, and without an answer it earns nothing.
+        "mask_truncated_completions": scale.engine == "unsloth",
         # The optimizer
         "learning_rate": scale.learning_rate,
         "lr_scheduler_type": "constant_with_warmup",
