@@ -31,13 +31,14 @@ export HF_DATASETS_DISABLE_PROGRESS_BARS := 1
 export TQDM_DISABLE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help course test test-fast test-slow nbval notebooks base student bench bench-rewards bench-kernel bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides figures
+.PHONY: help course test test-fast test-slow nbval notebooks exercises base student bench bench-rewards bench-kernel bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides figures
 
 help:
 	@echo "make course      run every notebook at scale tiny, write pages and the results table to build/course/"
 	@echo "make test        ruff, the fast and the slow tests, then every notebook under nbval (real training)"
 	@echo "make test-fast   ruff and the fast tests"
 	@echo "make notebooks   re-run and clean the committed notebooks (ONLY=04 for one of them)"
+	@echo "make exercises   write the learner's notebooks, without solutions, to notebooks/exercises/"
 	@echo "make base        make the problems, the tokenizer and the tiny base model again, from the seed"
 	@echo "make student     pretrain the student's base model again, under a third of the size (under an hour on one core)"
 	@echo "make bench       train R1-Zero with three seeds and write the runs to data/runs/"
@@ -77,6 +78,10 @@ nbval: $(STAMP)
 
 notebooks: $(STAMP)
 	@$(RUN) -m r1lab notebooks $(ONLY)
+	@$(RUN) tools/exercises.py
+
+exercises: $(STAMP)
+	@$(RUN) tools/exercises.py
 
 base: $(STAMP)
 	@$(RUN) -m r1lab base

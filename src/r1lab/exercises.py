@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable
 LONGEST_SHOWN = 60  # characters of a value in a sentence
 
 
-def check(function: Callable, reference: Callable, cases: Iterable[tuple]) -> str:
+def check(function: Callable, reference: Callable, cases: Iterable[tuple], hint: str = "") -> str:
     """Compare two functions on `cases` (tuples of arguments) and say in a sentence or two how the first one did.
 
-    An exercise that still returns None everywhere is "not written yet". Numbers agree to nine digits, in lists,
-    tuples and dicts too. Never raises on what the learner's function does: its first wrong case, or its exception, is named.
+    An exercise that still returns None everywhere is "not written yet". Numbers agree to nine digits, in lists, tuples,
+    dicts and tensors too. Never raises on what the learner's function does: its first wrong case, or its exception, is
+    named, and `hint` follows.
     """
     cases, wrong, written = list(cases), [], False
     for case in cases:
@@ -28,16 +29,18 @@ def check(function: Callable, reference: Callable, cases: Iterable[tuple]) -> st
     if not written:
         return f"{name}: not written yet."
     if not wrong:
-        return f"{name}: all {len(cases)} cases agree. Well done."
+        return f"{name}: {f'all {len(cases)} cases agree' if len(cases) > 1 else 'it is right'}. Well done."
     case, complaint = wrong[0]
     arguments = ", ".join(map(show, case))
     return (
         f"{name}: {len(cases) - len(wrong)} of {len(cases)} cases agree. For {name}({arguments}) {complaint}."
+        + (f" Hint: {hint}" if hint else "")
     )
 
 
 def same(got: object, expected: object) -> bool:
-    """Whether two results agree: numbers to nine digits (True is not 1), sequences and dicts item by item."""
+    """Whether two results agree: numbers to nine digits (True is not 1); sequences, dicts and tensors item by item."""
+    got, expected = plain(got), plain(expected)
     if isinstance(got, bool) or isinstance(expected, bool):
         return got is expected
     if isinstance(got, int | float) and isinstance(expected, int | float):
@@ -51,5 +54,11 @@ def same(got: object, expected: object) -> bool:
 
 def show(value: object) -> str:
     """A value as Python writes it, floats rounded, cut to what a sentence can carry."""
+    value = plain(value)
     said = f"{value:.4g}" if isinstance(value, float) else repr(value)
     return said if len(said) <= LONGEST_SHOWN else said[: LONGEST_SHOWN - 3] + "..."
+
+
+def plain(value: object) -> object:
+    """A tensor or an array as nested lists of numbers, anything else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
