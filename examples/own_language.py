@@ -1,0 +1,55 @@
+"""Your own language: teach the language reward a third one, Javanese, and try it by hand before anybody trains with it.
+
+    python examples/own_language.py
+
+What this does not do is train: the tiny base has read English and Indonesian only, and a policy is never paid for a language it never
+writes. For that, write the language into a corpus of your own (src/r1lab/tiny, `make base`) or take a base model that knows it.
+"""
+
+from r1lab import languages, prompts
+from r1lab.rewards import make_reward
+
+# 1. Words that are frequent, short and this language's own. Words that another language of the course shares are left out: they prove nothing.
+_WORDS = """
+    iku iki kuwi sing lan utawa nanging yen amarga supaya banjur dadi wis durung arep isih uga kabeh saben
+    siji loro telu papat lima enem pitu wolu sanga sepuluh pira sapa apa kapan kenging ora dudu aja
+    ing menyang saka karo kanggo jawabane asile ping pisan
+"""
+JAVANESE = frozenset(_WORDS.split()) - languages.ENGLISH - languages.INDONESIAN
+
+
+def add_language(code: str, words: frozenset[str], instruction: str, direct: str) -> None:
+    """Make a language known to the counter, to the reward and to the prompts."""
+    languages.WORDS[code] = words
+    prompts.ZERO[code], prompts.DIRECT[code] = instruction, direct
+
+
+def main() -> list[float]:
+    """What the reward pays for four texts that answer a Javanese question; and what GRPO would make of it."""
+    add_language(
+        "jv",
+        JAVANESE,
+        "Sampeyan bakal diwenehi pitakon. Pikiren dhisik, banjur wangsulana. Tulisen pikiranmu ing antarane <think> lan </think>, "
+        "banjur mung asile ing antarane <answer> lan </answer>.",
+        "Pikiren kanthi rinci, langkah mbaka langkah, banjur priksanen saben langkah sadurunge mangsuli.",
+    )
+    texts = {
+        "Javanese": "<think>Siji lan loro dadi telu. Banjur telu karo papat dadi pitu.</think> <answer>7</answer>",
+        "mixed": "<think>Siji lan loro dadi telu. Then three plus four is seven.</think> <answer>7</answer>",
+        "English": "<think>One and two is three. Then three plus four is seven.</think> <answer>7</answer>",
+        "no words": "<think>1+2=3. 3+4=7.</think> <answer>7</answer>",
+    }
+    reward = make_reward("language_consistency", smoothing=0)
+    paid = reward(list(texts.values()), language=["jv"] * len(texts))
+    mean = sum(paid) / len(paid)
+    for name, value in zip(texts, paid, strict=True):
+        print(
+            f"{name:<10} {value:.2f}   {'pushed up' if value > mean else 'pushed down' if value < mean else 'left'}"
+        )
+    asked = prompts.render_prompt("Siji ditambah loro dadi pira?", language="jv")
+    print("\nthe instruction of a Javanese question:", asked[0]["content"][:60], "...")
+    return paid
+
+
+if __name__ == "__main__":
+    main()

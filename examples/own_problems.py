@@ -1,0 +1,87 @@
+"""Your own data set: questions from a JSONL file, checked before a GPU minute is spent on them, then trained on.
+
+    python examples/own_problems.py                       # examples/market.jsonl, 20 steps
+    python examples/own_problems.py my.jsonl --steps 100
+
+A line holds `prompt`, `solution` and `language`. The judge is `verifier`: "math" (the default: numbers and algebra), "logic" (a name that
+must be equal) or "code" (run against `tests`).
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from r1lab.policy import load_policy
+from r1lab.prompts import format_completion, render_prompt
+from r1lab.rewards import grade_many
+from r1lab.scale import get_scale, output_folder
+from r1lab.stages.grpo import make_grpo_trainer, run_trainer
+from r1lab.stages.zero import training_set, zero_rewards
+from r1lab.view import progress_line
+
+MARKET = Path(__file__).with_name("market.jsonl")
+
+
+def read_problems(path: Path) -> list[dict[str, str]]:
+    """Rows of a JSONL file, every one with the keys that rewards read. ValueError names a line that is not a problem."""
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        row = {"verifier": "math", "tests": "", "language": "en", **json.loads(line)}
+        if not row.get("prompt") or not row.get("solution"):
+            raise ValueError(f"line {number} of {path.name} needs `prompt` and `solution`, both not empty")
+        rows.append(row)
+    return rows
+
+
+def unreadable(rows: list[dict[str, str]]) -> list[str]:
+    """Prompts whose own solution the grader does not accept: such a problem would punish every right answer."""
+    answers = [format_completion("so", row["solution"]) for row in rows]
+    return [row["prompt"] for row, ok in zip(rows, grade_many(answers, rows), strict=True) if not ok]
+
+
+def mixed_groups(rows: list[dict[str, str]], scale) -> int:
+    """How many problems the base solves sometimes: only those teach at the start."""
+    policy = load_policy(scale)
+    prompts = [
+        render_prompt(row["prompt"], template=scale.template, language=row["language"]) for row in rows
+    ]
+    drawn = policy.generate(
+        prompts, samples=scale.group_size, temperature=1.0, max_new_tokens=scale.max_completion_tokens, seed=0
+    )
+    paid = [
+        grade_many([s.text for s in group], [row] * len(group))
+        for row, group in zip(rows, drawn, strict=True)
+    ]
+    return sum(0 < sum(verdicts) < len(verdicts) for verdicts in paid)
+
+
+def main(argv: list[str] | None = None) -> list[dict]:
+    """Read, check, probe, train; the log rows of the training."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("path", nargs="?", type=Path, default=MARKET)
+    parser.add_argument("--steps", type=int, default=20)
+    options = parser.parse_args(argv)
+    scale = get_scale()
+    rows = read_problems(options.path)
+    if bad := unreadable(rows):
+        raise ValueError(
+            f"the grader does not accept the solution of {len(bad)} problems, the first: {bad[0]!r}"
+        )
+    print(
+        f"{len(rows)} problems, every solution accepted; {mixed_groups(rows, scale)} of them the base solves sometimes"
+    )
+    trainer = make_grpo_trainer(
+        scale,
+        output_folder() / "own-problems",
+        dataset=training_set(rows, scale),
+        rewards=zero_rewards(),
+        max_steps=options.steps,
+        show=progress_line(),
+    )
+    history = [row for row in run_trainer(trainer)["history"] if "reward" in row]
+    print(f"\nreward of the first step {history[0]['reward']:.2f}, of the last {history[-1]['reward']:.2f}")
+    return history
+
+
+if __name__ == "__main__":
+    main()

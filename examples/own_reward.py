@@ -1,0 +1,77 @@
+"""Your own reward: R1-Zero that is also paid for being brief, but only where it is right.
+
+    python examples/own_reward.py               # 30 steps, under a minute on two quiet cores
+    python examples/own_reward.py --steps 130   # as long as R1-Zero itself
+
+A reward is a function that TRL calls with keyword lists, one entry per completion: `completions`, `completion_ids` (tokens), `prompts`, and
+every column of the data set (`solution`, `verifier`, `language`, ...). It returns one number per completion.
+"""
+
+import argparse
+
+from r1lab.rewards import grade_many
+from r1lab.scale import get_scale, output_folder
+from r1lab.stages.grpo import make_grpo_trainer, run_trainer
+from r1lab.stages.zero import zero_dataset, zero_rewards
+from r1lab.view import progress_line
+
+LIMIT = 96  # tokens; a right answer of this length earns nothing extra
+
+
+def brief_if_right(completions, completion_ids, solution, verifier, tests, **columns) -> list[float]:
+    """Up to 1 for a short right answer, 0 for every wrong one: so being brief can never pay for being wrong."""
+    rows = [
+        {"solution": gold, "verifier": kind, "tests": hidden}
+        for gold, kind, hidden in zip(solution, verifier, tests, strict=True)
+    ]
+    right = grade_many(completions_text(completions), rows, require_tags=True)
+    return [
+        max(0.0, 1 - len(ids) / LIMIT) if ok else 0.0 for ids, ok in zip(completion_ids, right, strict=True)
+    ]
+
+
+def completions_text(completions) -> list[str]:
+    """TRL hands over chat messages when the prompt is a chat, else strings."""
+    return [c if isinstance(c, str) else c[-1]["content"] for c in completions]
+
+
+def main(argv: list[str] | None = None) -> dict[str, tuple[float, float]]:
+    """Try the reward by hand, then train with it; {column: (mean of the first steps, of the last)}."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=30)
+    steps = parser.parse_args(argv).steps
+
+    # 1. By hand, before any training: what does it pay for right and short, right and long, wrong and short?
+    short, wrong = "<think>7+7=14.</think> <answer>14</answer>", "<think>.</think> <answer>15</answer>"
+    columns = {"solution": ["14"] * 3, "verifier": ["math"] * 3, "tests": [""] * 3}
+    paid = brief_if_right([short, short, wrong], [[0] * 20, [0] * 60, [0] * 10], **columns)
+    print("right and short {:.2f}, right and long {:.2f}, wrong and short {:.2f}".format(*paid))
+    assert paid[0] > paid[1] > paid[2] == 0
+
+    # 2. Beside the rewards of R1-Zero, at half the weight of being right.
+    rewards = zero_rewards()
+    rewards["reward_funcs"].append(brief_if_right)
+    rewards["reward_weights"].append(0.5)
+
+    # 3. The same trainer as in notebook 04.
+    scale = get_scale()
+    trainer = make_grpo_trainer(
+        scale,
+        output_folder() / "own-reward",
+        dataset=zero_dataset(scale),
+        rewards=rewards,
+        max_steps=steps,
+        show=progress_line(),
+    )
+    history = [row for row in run_trainer(trainer)["history"] if "reward" in row]
+    print()
+    found = {}
+    for key in ("rewards/brief_if_right/mean", "rewards/format/mean", "completions/mean_length"):
+        ends = [sum(row[key] for row in rows) / len(rows) for rows in (history[:5], history[-5:])]
+        found[key] = tuple(ends)
+        print(f"{key:<28} first steps {ends[0]:6.2f}   last steps {ends[1]:6.2f}")
+    return found
+
+
+if __name__ == "__main__":
+    main()
