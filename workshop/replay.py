@@ -31,7 +31,9 @@ def table_lines(run: dict, every: int = 10) -> list[str]:
     for end in range(every, len(history) + 1, every):
         rows = history[end - every : end]
         cells = ((mean(rows, key), how) for key, how in COLUMNS.values())
-        lines.append(f"{end:>4}  " + "".join(f"{how.format(x) if x is not None else '':>15}" for x, how in cells))
+        lines.append(
+            f"{end:>4}  " + "".join(f"{how.format(x) if x is not None else '':>15}" for x, how in cells)
+        )
     return lines
 
 
@@ -42,7 +44,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30, help="how long the replay takes (default 30)")
     options = parser.parse_args()
     run = json.loads((RUNS / f"zero-{options.seed}.json").read_text(encoding="utf-8"))
-    print(f"A recording: seed {run['seed']}, {run['date']}, {len(run['history'])} steps in {run['seconds']:.0f} s on two cores.\n")
+    print(
+        f"A recording: seed {run['seed']}, {run['date']}, {len(run['history'])} steps in {run['seconds']:.0f} s on two cores.\n"
+    )
     lines = table_lines(run)
     for line in lines:
         print(line, flush=True)
