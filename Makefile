@@ -31,7 +31,7 @@ export HF_DATASETS_DISABLE_PROGRESS_BARS := 1
 export TQDM_DISABLE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help course test test-fast test-slow nbval notebooks exercises base student bench bench-rewards bench-kernel bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides figures
+.PHONY: help course test test-fast test-slow nbval notebooks exercises base student bench bench-rewards bench-kernel bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides handout bundle figures
 
 help:
 	@echo "make course      run every notebook at scale tiny, write pages and the results table to build/course/"
@@ -46,6 +46,8 @@ help:
 	@echo "make bench-rewards  speed and safety of the rewards, written to data/runs/"
 	@echo "make bench-kernel   time and memory of the GRPO loss against TRL, Liger and full logits"
 	@echo "make slides      the talk, both languages: HTML, PDF, PPTX and speaker notes in build/slides/ (needs npm, Chromium)"
+	@echo "make handout     the one-page handout, both languages, as PDF in build/handout/ (needs Chromium)"
+	@echo "make bundle      everything for a room without internet, into build/r1lab-bundle/ (needs what make slides needs)"
 	@echo "make figures     draw images/*.svg again, the measured ones from data/runs"
 	@echo "make lock        resolve requirements.txt again from pyproject.toml"
 	@echo "make locks       resolve the environments in requirements/ again (Colab, GPU, cluster)"
@@ -115,6 +117,18 @@ slides: $(MARP)
 	@for deck in slides slides.id; do for kind in pdf pptx; do \
 	  CHROME_PATH="$(CHROMIUM)" $(MARP) $(MARP_OPTIONS) --allow-local-files $$deck.md -o $(TALK)/$$deck.$$kind || exit 1; done; done
 	@ls $(TALK)
+
+handout:
+	@[ -n "$(CHROMIUM)" ] || { echo "The handout is printed by Chromium or Chrome, and none was found: open workshop/handout.html in any" \
+	  "browser and print it, or install one and say CHROMIUM=/path/to/it." >&2; exit 1; }
+	@mkdir -p build/handout
+	@for sheet in handout handout.id; do "$(CHROMIUM)" --headless --no-sandbox --disable-gpu --no-pdf-header-footer \
+	  --print-to-pdf=build/handout/$$sheet.pdf "file://$(CURDIR)/workshop/$$sheet.html" 2>/dev/null || exit 1; done
+	@ls build/handout
+
+# Wheels are for this platform and this Python; the pages are this machine's run of the course, or the committed one.
+bundle: $(STAMP) slides handout
+	@$(RUN) tools/bundle.py --torch-index $(TORCH_INDEX)
 
 $(MARP): slides/package.json slides/package-lock.json
 	@command -v npm >/dev/null || { echo "The slides are rendered by marp-cli, which needs Node.js 20 or newer with npm:" \
