@@ -2,7 +2,6 @@
 
 import json
 import re
-from urllib.parse import unquote
 
 import nbformat
 import pytest
@@ -83,24 +82,6 @@ def test_first_cell_opens_this_notebook_in_colab(path):
     url = f"https://colab.research.google.com/github/{REPOSITORY}/blob/main/notebooks/{path.name}"
     assert first.cell_type == "markdown"
     assert f"(https://colab.research.google.com/assets/colab-badge.svg)]({url})" in first.source
-
-
-@notebooks
-def test_relative_links_and_images_exist(path):
-    missing = []
-    for cell in read(path).cells:
-        if cell.cell_type != "markdown":
-            continue
-        text = re.sub(r"```.*?```|`[^`\n]*`", "", cell.source, flags=re.DOTALL)
-        targets = re.findall(r"\]\(\s*<?([^)\s>]+)", text) + re.findall(
-            r"""(?:src|href)=["']([^"']+)""", text
-        )
-        for target in targets:
-            if "://" in target or target.startswith(("#", "mailto:", "data:", "attachment:")):
-                continue
-            if not (path.parent / unquote(target.partition("#")[0])).exists():
-                missing.append(target)
-    assert not missing
 
 
 # --- the cleaner ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,176 @@
+"""The documents hold together: links and images exist, commands exist, the two READMEs agree, the kit is complete."""
+
+import re
+import subprocess
+from urllib.parse import unquote
+
+import nbformat
+import pytest
+
+from r1lab import __version__
+from r1lab.__main__ import COMMANDS
+from r1lab.course import ROOT
+
+LISTED = subprocess.run(
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+)
+FILES = [ROOT / name for name in LISTED.stdout.splitlines() if (ROOT / name).is_file()]
+MARKDOWN = [path for path in FILES if path.suffix == ".md"]
+PAGES = [path for path in FILES if path.suffix == ".html"]
+NOTEBOOKS = [path for path in FILES if path.suffix == ".ipynb" and path.parent.name != "drafts"]
+TARGETS = set(
+    re.findall(r"^([a-z][\w.-]*)(?:-\$\(TRL_OLD\))?:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+)
+CODE = re.compile(r"```bash\n(.*?)```|`([^`\n]+)`|^>? {4,}(.+)$|<pre>(.*?)</pre>", re.DOTALL | re.MULTILINE)
+named = {"ids": lambda path: str(path.relative_to(ROOT))}
+
+if LISTED.returncode:
+    pytest.skip("not a git checkout", allow_module_level=True)
+
+
+def prose(path) -> str:
+    """The text of a document; of a notebook its markdown cells."""
+    if path.suffix != ".ipynb":
+        return path.read_text(encoding="utf-8")
+    cells = nbformat.read(path, as_version=4).cells
+    return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def relative_targets(text: str) -> list[str]:
+    """Targets of links and images that are neither addresses nor inside of code."""
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
+    found = re.findall(r"\]\(\s*<?([^)\s>]+)", text) + re.findall(r"""\b(?:src|href)=["']([^"']+)""", text)
+    return [
+        target
+        for target in found
+        if "://" not in target and not target.startswith(("mailto:", "data:", "attachment:"))
+    ]
+
+
+def anchors(text: str) -> set[str]:
+    """What a `#` may point at: headings as GitHub names them, and ids."""
+    headings = re.findall(r"^#+ +(.+)$", text, re.MULTILINE)
+    slugs = {
+        re.sub(r"[^\w\- ]", "", re.sub(r"\]\([^)]*\)", "", heading).lower()).strip().replace(" ", "-")
+        for heading in headings
+    }
+    return slugs | set(re.findall(r"""\bid=["']([^"']+)""", text))
+
+
+@pytest.mark.parametrize("path", MARKDOWN + NOTEBOOKS + PAGES, **named)
+def test_relative_links_images_and_anchors_exist(path):
+    text, missing = prose(path), []
+    for target in relative_targets(text):
+        file, _, anchor = target.partition("#")
+        there = path.parent / unquote(file) if file else path
+        if not there.exists() or (
+            anchor and there.suffix in (".md", ".ipynb") and anchor not in anchors(prose(there))
+        ):
+            missing.append(target)
+    assert not missing
+
+
+def test_a_missing_file_and_a_missing_anchor_are_found():
+    text = "# One two\n[a](b.md) `[not](this)` ![c](d.svg) <img src='e.png'> [w](https://x.org) [h](#one-two)"
+    assert relative_targets(text) == ["b.md", "d.svg", "#one-two", "e.png"]
+    assert anchors("# One two!\n<a id='x'></a>") == {"one-two", "x"}
+
+
+@pytest.mark.parametrize("path", MARKDOWN + PAGES, **named)
+def test_commands_that_a_document_names_exist(path):
+    text = path.read_text(encoding="utf-8")
+    unknown = set(re.findall(r"python -m r1lab ([a-z_-]+)", text)) - set(COMMANDS)
+    code = "\n".join("".join(parts) for parts in CODE.findall(text))
+    unknown |= (
+        set(re.findall(r"(?:^|&& |; )make ([a-z][\w.-]*)", code, re.MULTILINE)) - TARGETS - {"test-trl-1.14"}
+    )
+    scripts = re.findall(r"python3? ((?:workshop|examples|tools)/\w+\.py)", text)
+    unknown |= {script for script in scripts if not (ROOT / script).is_file()}
+    assert not unknown
+
+
+def test_the_readmes_name_the_same_files_and_commands():
+    english, indonesian = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.id.md")
+    )
+    only_english = {"README.id.md", "README.md"}
+    for pattern in (r"notebooks/\d\d_\w+\.ipynb", r"python -m r1lab [a-z_-]+", r"R1LAB_\w+", r"arXiv [\d.]+"):
+        assert set(re.findall(pattern, english)) == set(re.findall(pattern, indonesian)), pattern
+    assert set(relative_targets(english)) - only_english == set(
+        relative_targets(indonesian)
+    ) - only_english - {"README.md#results"}
+    minutes = [
+        re.findall(r"^\| \[(\d\d)\]\([^)]*\) \|[^|]*\| ([\d-]+) \|", text, re.MULTILINE)
+        for text in (english, indonesian)
+    ]
+    assert minutes[0] == minutes[1] and len(minutes[0]) >= 8
+    assert len(english.encode()) < 13_000
+
+
+def test_the_kit_is_complete():
+    kit = ROOT / "workshop"
+    for name in (
+        "talk-45.md",
+        "meetup-90.md",
+        "day.md",
+        "mail.md",
+        "quiz.md",
+        "glossary.md",
+        "faq.md",
+        "handout.html",
+        "handout.id.html",
+    ):
+        assert (kit / name).is_file() and name in (kit / "README.md").read_text()
+    for plan in ("talk-45.md", "meetup-90.md", "day.md"):
+        assert "cut here" in (kit / plan).read_text()
+    quiz = (kit / "quiz.md").read_text()
+    assert (
+        len(re.findall(r"^\*\*\d+\. ", quiz, re.MULTILINE)) == quiz.count("<summary>Answer</summary>") == 10
+    )
+
+
+def test_the_plans_add_up_what_the_notebooks_take():
+    """The minutes of the plans are those of the kit's own table."""
+    kit = ROOT / "workshop"
+    table = (kit / "README.md").read_text()
+    names, times = (
+        re.findall(pattern, table, re.MULTILINE)[0]
+        for pattern in (r"^\| notebook \|(.*)\|$", r"^\| minutes \|(.*)\|$")
+    )
+    seconds = {
+        n.strip(): sum(int(x) * f for x, f in zip(t.strip().split(":"), (60, 1), strict=True))
+        for n, t in zip(names.split("|"), times.split("|"), strict=True)
+    }
+    meetup, day = (kit / "meetup-90.md").read_text(), (kit / "day.md").read_text()
+
+    def clock(total):
+        return f"{total // 60}:{total % 60:02}"
+
+    assert f"3:08 + 1:09 = {clock(seconds['04'] + seconds['02'])}" in meetup
+    assert f"needed for {clock(sum(seconds.values()) - seconds['03'])} in the whole day" in day
+
+
+def test_the_replay_is_the_recorded_run(capsys, monkeypatch):
+    import json
+    import runpy
+    import sys
+
+    monkeypatch.setattr(sys, "argv", ["replay.py", "--seed", "1", "--seconds", "0"])
+    runpy.run_path(str(ROOT / "workshop" / "replay.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    run = json.loads((ROOT / "data" / "runs" / "zero-1.json").read_text())
+    assert f"seed 1, {run['date']}, {len(run['history'])} steps" in said
+    greedy = run["report"]["overall"]["greedy_accuracy"]
+    assert f"R1-Zero  greedy accuracy {100 * greedy['value']:.0f} % [{100 * greedy['low']:.0f}" in said
+    assert len([line for line in said.splitlines() if re.match(r" +\d+ ", line)]) == len(run["history"]) // 10
+
+
+def test_the_citation_names_this_version():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {__version__}\n" in citation
+    for field in ("cff-version", "message", "title", "authors", "license", "repository-code"):
+        assert f"\n{field}:" in "\n" + citation
+    assert f"({__version__})" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
