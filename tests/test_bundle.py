@@ -1,0 +1,58 @@
+"""The offline bundle: what it copies, and an installer that says why it will not install."""
+
+import platform
+import subprocess
+import sys
+
+import bundle
+
+from r1lab.course import ROOT
+
+HERE = {"python": bundle.PYTHON, "platform": bundle.PLATFORM}
+
+
+def run_installer(folder, names):
+    """install.sh in `folder`, for the Python and platform in `names`; the finished process."""
+    (folder / "r1lab").mkdir()
+    script = folder / "install.sh"
+    script.write_text(bundle.SCRIPT.format(**names))
+    return subprocess.run(
+        ["bash", script],
+        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_installer_refuses_another_python_in_one_sentence(tmp_path):
+    done = run_installer(tmp_path, {**HERE, "python": "3.99"})
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1
+    assert (
+        f"for Python 3.99 on {bundle.PLATFORM}, but {sys.executable} is Python {bundle.PYTHON} {platform.system()}"
+        in done.stderr
+    )
+    assert not (tmp_path / "r1lab" / ".venv").exists()
+
+
+def test_the_installer_asks_the_network_for_nothing():
+    installs = [line for line in bundle.SCRIPT.splitlines() if "pip install" in line]
+    assert len(installs) == 2 and all("--no-index" in line for line in installs)
+
+
+def test_the_copy_is_the_repository_without_builds(tmp_path):
+    bundle.copy_repository(tmp_path / "r1lab")
+    for name in (
+        "README.md",
+        "requirements.txt",
+        "data/models/tiny-base/model.safetensors",
+        "notebooks/exercises/00_tour.ipynb",
+    ):
+        assert (tmp_path / "r1lab" / name).read_bytes() == (ROOT / name).read_bytes()
+    assert not (tmp_path / "r1lab" / ".git").exists() and not list(tmp_path.rglob("__pycache__"))
+
+
+def test_the_page_names_only_what_the_bundle_holds():
+    said = bundle.INSTALL.format(**HERE)
+    for name in ("README.md", "replay.py"):
+        assert f"workshop/{name}" in said and (ROOT / "workshop" / name).is_file()
+    assert f"Python {bundle.PYTHON}" in said and "{" not in said
