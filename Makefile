@@ -35,6 +35,7 @@ export TQDM_DISABLE := 1
 
 help:
 	@echo "make course      run every notebook at scale tiny, write pages and the results table to build/course/"
+	@echo "make venv        make .venv and install the course, run nothing"
 	@echo "make test        ruff, the fast and the slow tests, then every notebook under nbval (real training)"
 	@echo "make test-fast   ruff and the fast tests"
 	@echo "make notebooks   re-run and clean the committed notebooks (ONLY=04 for one of them)"

@@ -168,6 +168,14 @@ def test_the_replay_is_the_recorded_run(capsys, monkeypatch):
     assert len([line for line in said.splitlines() if re.match(r" +\d+ ", line)]) == len(run["history"]) // 10
 
 
+def test_the_documents_count_the_slides_rightly():
+    slides = len(re.split(r"^---$", (ROOT / "slides.md").read_text(encoding="utf-8"), flags=re.MULTILINE)) - 2
+    for name in ("README.md", "README.id.md", "CHANGELOG.md"):
+        assert f"{slides} slide" in (ROOT / name).read_text(encoding="utf-8")
+    plan = (ROOT / "workshop" / "talk-45.md").read_text(encoding="utf-8")
+    assert f"| 32-{slides} |" in plan
+
+
 def test_the_citation_names_this_version():
     citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"\nversion: {__version__}\n" in citation
