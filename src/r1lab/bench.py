@@ -110,10 +110,15 @@ def main(argv: list[str]) -> None:
     measured = table(reports)
     print(measured)
     fill(DATA.parent / "README.md", "results", measured)
-    domains = table({"tiny-base": base}, rows="domain", columns=CARD_COLUMNS)
-    levels = table({"tiny-base": base}, rows="level", columns=CARD_COLUMNS)
-    overall = table({"tiny-base": base}, columns=CARD_COLUMNS)
-    fill(DATA / "models" / "tiny-base" / "README.md", "evaluation", "\n\n".join([overall, domains, levels]))
+    fill_card("tiny-base", base)
+
+
+def fill_card(name: str, report: dict) -> None:
+    """Write the evaluation of a base model into its card."""
+    from r1lab.evaluation import table
+
+    tables = [table({name: report}, rows=rows, columns=CARD_COLUMNS) for rows in (None, "domain", "level")]
+    fill(DATA / "models" / name / "README.md", "evaluation", "\n\n".join(tables))
 
 
 def main_stages(argv: list[str]) -> None:
@@ -141,8 +146,25 @@ def main_stages(argv: list[str]) -> None:
                 if path.is_file() or (options.arms and arm not in options.arms):
                     continue
                 measure(stage, arm, train, seed, path)
+    if "distill" in options.stages and not run_path("student-base", 0, options.output).is_file():
+        judge_student_base(run_path("student-base", 0, options.output))
     if options.output == DATA / "runs":
         fill(DATA.parent / "README.md", "stages", ladder_table())
+
+
+def judge_student_base(path: Path) -> None:
+    """The student before its lessons, on the test split: a run without a training, and the evaluation in its card."""
+    from r1lab.evaluation import evaluate
+    from r1lab.policy import load_policy, set_threads
+    from r1lab.problems import load_problems
+    from r1lab.results import save_run
+
+    set_threads()
+    scale = get_scale()
+    how = {"samples": SAMPLES, "template": scale.template, "max_new_tokens": scale.longest_answer}
+    report = evaluate(load_policy("tiny-student-base"), load_problems("test"), label="student base", **how)
+    save_run({**stamp(0, "make bench-stages"), "seconds": 0.0, "facts": {}, "report": report}, path)
+    fill_card("tiny-student-base", report)
 
 
 def chain_folder(arm: str, seed: int) -> Path:
