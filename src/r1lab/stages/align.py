@@ -40,8 +40,8 @@ from r1lab.stages.preference import (
 )
 from r1lab.stages.reason import reason_rewards
 
-STEPS = 80  # at scale tiny
-RATE = 6e-4
+STEPS = 100  # at scale tiny
+RATE = 5e-4
 GENERAL_SHARE = 0.75  # of the prompts: problems have had two stages of RL already, and need only be kept
 PREFERENCE_WEIGHT = 2.0  # as much as a right answer in its form and language
 PROXY_WEIGHT = 0.25  # words are easy to please: a nudge, no more
@@ -101,18 +101,19 @@ def preference_only(preference: PreferenceReward) -> dict[str, list]:
 
 
 def general_prompts() -> list[dict[str, str]]:
-    """What this stage asks: the prompts of the second SFT, and requests that SFT has not shown."""
+    """What the raters compare replies to: the prompts of the second SFT, and requests that it has not shown."""
     return load_general("train") + load_general("preference")
 
 
 def align_dataset(scale: Scale, general_share: float = GENERAL_SHARE):
     """Problems and general prompts as a `datasets.Dataset` in a fixed shuffle; the general ones come round again until
-    they are `general_share` of the rows (1.0: nothing else)."""
+    they are `general_share` of the rows (1.0: nothing else). They are requests that SFT has not shown: where it has shown
+    the reply, a group's samples agree and there is no advantage."""
     from datasets import Dataset
 
     problems = load_scale_problems(scale, "train")
     blank = dict.fromkeys([*problems[0], "good", "poor", "kind"], "")
-    general = [{**blank, **row, "verifier": GENERAL, "domain": GENERAL} for row in general_prompts()]
+    general = [{**blank, **row, "verifier": GENERAL, "domain": GENERAL} for row in load_general("preference")]
     if general_share == 1.0:
         problems, wanted = [], len(general)
     else:

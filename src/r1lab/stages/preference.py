@@ -112,7 +112,7 @@ def make_reward_args(scale: Scale, output: Path | str, **overrides: Any):
     values = {
         **machine_args(scale, output),
         "per_device_train_batch_size": 16 if tiny else 4,
-        "num_train_epochs": 3 if tiny else 1,
+        "num_train_epochs": 2 if tiny else 1,
         "learning_rate": 1e-3 if tiny else 1e-5,
         "lr_scheduler_type": "linear",
         "warmup_steps": 5,
