@@ -134,16 +134,16 @@ def _request(model, adapter: str | None):
 
 
 @contextmanager
-def _speaking(model, adapter: str | None):
+def _speaking(peft_model, adapter: str | None):
     """The same without vLLM, for the time of the block; then the adapter in training is back."""
     if adapter in (None, LIVE):
-        with model.disable_adapter() if adapter is None else nullcontext():
+        with peft_model.disable_adapter() if adapter is None else nullcontext():
             yield
         return
-    model.load_adapter(adapter, adapter_name=SAVED, torch_device=str(model.device))
-    model.set_adapter(SAVED)
+    peft_model.load_adapter(adapter, adapter_name=SAVED, torch_device=str(peft_model.device))
+    peft_model.set_adapter(SAVED)
     try:
         yield
     finally:
-        model.set_adapter(LIVE)
-        model.delete_adapter(SAVED)
+        peft_model.set_adapter(LIVE)
+        peft_model.delete_adapter(SAVED)
