@@ -285,3 +285,8 @@ def test_curves_are_means_over_ten_steps():
         {"step": 10, "preference": 5.5, "kl": 0.5},
         {"step": 12, "preference": 11.5, "kl": 0.5},
     ]
+
+
+def test_the_curve_of_dpo_holds_its_margin():
+    history = [{"step": 1, "rewards/margins": 0.5, "logps/chosen": -1.0}, {"step": 1, "train_runtime": 3.0}]
+    assert curve(history) == [{"step": 1, "margin": 0.5, "chosen": -1.0}]

@@ -314,14 +314,18 @@ def _shares(report: dict) -> dict[str, dict]:
 
 
 def curve(history: list[dict]) -> list[dict[str, float]]:
-    """Means over every `CURVE` steps of a GRPO log: the reward model's score, the true check, the KL term, the length."""
+    """Means over every `CURVE` steps of a log. Of GRPO's: the reward model's score, the true check, the KL term, the
+    length. Of DPO's: the margin, and the log-probabilities of chosen and rejected replies."""
     keys = {
         "preference": "rewards/preference/mean",
         "answered_well": "rewards/answered_well/mean",
         "kl": "kl",
         "tokens": "completions/mean_length",
+        "margin": "rewards/margins",
+        "chosen": "logps/chosen",
+        "rejected": "logps/rejected",
     }
-    steps = [row for row in history if "reward" in row]
+    steps = [row for row in history if "reward" in row or "rewards/margins" in row]
     points = []
     for start in range(0, len(steps), CURVE):
         part = steps[start : start + CURVE]
