@@ -49,6 +49,7 @@ def main_stage(stage: str, argv: list[str]) -> None:
     if chosen:  # before the stages are imported, which look at it
         os.environ["R1LAB_SCALE"] = chosen
     from r1lab.stages.checkpoints import STAGES
+    from r1lab.stages.folder import own_folder
 
     parser = argparse.ArgumentParser(prog=f"r1lab {stage}", description=TRAINED[stage], parents=[dial])
     parser.add_argument(
@@ -78,15 +79,16 @@ def main_stage(stage: str, argv: list[str]) -> None:
     from r1lab.view import progress_line
 
     steps = {"max_steps": options.steps} if options.steps else {}
-    run = getattr(import_module(f"r1lab.stages.{stage}"), f"train_{stage}")(
-        scale,
-        output,
-        folders=folders,
-        seed=options.seed,
-        resume=options.resume,
-        show=progress_line(),
-        **steps,
-    )
+    with own_folder(output):  # from the first moment, and until the model is saved
+        run = getattr(import_module(f"r1lab.stages.{stage}"), f"train_{stage}")(
+            scale,
+            output,
+            folders=folders,
+            seed=options.seed,
+            resume=options.resume,
+            show=progress_line(),
+            **steps,
+        )
     if first:
         print(f"\ntrained in {run['seconds']:.0f} s; model, checkpoints and metrics.json are in {output}")
     _leave_together()
@@ -179,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         return COMMANDS[argv[0]](argv[1:]) or 0
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         print(f"r1lab: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -80,7 +80,10 @@ def load_model(name: str | Path, dtype: str = "float32", device: str | None = No
     words = base if base and not (Path(path) / "tokenizer_config.json").is_file() else path
     try:
         tokenizer = AutoTokenizer.from_pretrained(words, padding_side="left")
-        model = AutoModelForCausalLM.from_pretrained(base or path, dtype=getattr(torch, dtype, dtype))
+        # A checkpoint of another format may run code while it is loaded; safetensors hold numbers only.
+        model = AutoModelForCausalLM.from_pretrained(
+            base or path, dtype=getattr(torch, dtype, dtype), use_safetensors=True
+        )
         if base:
             from peft import PeftModel
 

@@ -1,9 +1,11 @@
 """Where questions come from. Every source yields rows with prompt, solution, language and source."""
 
+import gzip
 import json
 from collections.abc import Iterable
 from functools import cache
 from itertools import zip_longest
+from pathlib import Path
 
 from r1lab.prompts import render_prompt
 from r1lab.scale import DATA, Scale
@@ -28,8 +30,26 @@ def _read(folder: str, split: str) -> list[dict[str, str]]:
         raise FileNotFoundError(
             f"no problems at data/{folder}/{split}.jsonl: run `make base`, or restore the file from git"
         )
-    with open(path, encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
+    return read_lines(path, f"restore data/{folder}/{split}.jsonl from git")
+
+
+def read_lines(path: Path, remedy: str) -> list[dict]:
+    """The rows of a .jsonl or .jsonl.gz file. Raises FileNotFoundError, and ValueError naming the line where it breaks off."""
+    rows: list[dict] = []
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                row = json.loads(line)
+                if not isinstance(row, dict):
+                    raise ValueError("no row")
+                rows.append(row)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}: check the path") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(
+            f"{path.name} breaks off at line {len(rows) + 1} ({type(error).__name__}): {remedy}"
+        ) from error
+    return rows
 
 
 def load_general(split: str) -> list[dict[str, str]]:

@@ -5,15 +5,13 @@ newest version is taken and `revision` is None.
 """
 
 import errno
-import gzip
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from r1lab.problems import adapters
+from r1lab.problems import adapters, read_lines
 from r1lab.problems.adapters import DAPO_MATH, OPENMATH, STRATOS, dapo_row, openmath_row, stratos_row
 from r1lab.prompts import format_completion
 from r1lab.rewards import grade_many
@@ -155,7 +153,7 @@ def _published(source: Source, split: str | None = None, file: Path | str | None
     if split not in source.rows:
         raise ValueError(f"{source.name} has no split {split!r}: choose one of {', '.join(source.rows)}")
     if file is not None:
-        return _read_lines(Path(file))
+        return read_lines(Path(file), "the download was cut off, load it again")
     from datasets import concatenate_datasets, load_dataset
 
     try:
@@ -181,22 +179,6 @@ def _shuffled(rows, seed: int | None) -> Iterator[tuple[int, Mapping]]:
 
         rows = (rows if isinstance(rows, Dataset) else Dataset.from_list(rows)).shuffle(seed=seed)
     return enumerate(rows)
-
-
-def _read_lines(path: Path) -> list[dict]:
-    """The rows of a .jsonl or .jsonl.gz file. Raises FileNotFoundError, and ValueError naming the line where it breaks off."""
-    rows: list[dict] = []
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                rows.append(json.loads(line))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path}: check the path") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path.name} breaks off at line {len(rows) + 1} ({type(error).__name__}): the download was cut off, load it again"
-        ) from error
-    return rows
 
 
 _UNREACHABLE = ("Connect", "Timeout", "Offline", "LocalEntryNotFound", "ProxyError", "gaierror")

@@ -54,7 +54,10 @@ class Service:
                 env=self.environment,
                 start_new_session=True,  # Ctrl-C in a terminal is ours to handle
             )
-            hello = self._receive(START_LIMIT_S)
+            try:
+                hello = self._receive(START_LIMIT_S)
+            except TimeoutError:
+                hello = None
             if hello is None:
                 raise RuntimeError(
                     f"a helper process did not start: run `{' '.join(self.command)}` to see why"
@@ -66,19 +69,26 @@ class Service:
         `limit_s` seconds or the helper died.
 
         After None the helper is gone and the next request starts a new one. Start-up does not count into the limit.
+        A helper that died in time is asked once more: the system may have killed it for no fault of the request (out
+        of memory, say), and a right answer must not be judged wrong for that.
         """
         with self._lock:
-            self.start()
             frames = [json.dumps(part).encode() for part in (message, *more)]
+            frame = b"".join(struct.pack(">I", len(data)) + data for data in frames)
             try:
-                return self._receive(
-                    limit_s, b"".join(struct.pack(">I", len(data)) + data for data in frames)
-                )
+                for _ in range(2):
+                    self.start()
+                    if (reply := self._receive(limit_s, frame)) is not None:
+                        return reply
+            except TimeoutError:
+                pass
             except BaseException:
                 self.close()  # interrupted half way (KeyboardInterrupt): a late reply must not answer the next request
                 raise
+            return None
 
     def _receive(self, limit_s: float, frame: bytes = b"") -> bytes | None:
+        """The next reply, None if the helper died before it, TimeoutError if we killed it."""
         process, expired = self._process, threading.Event()
 
         def expire() -> None:
@@ -101,7 +111,9 @@ class Service:
             timer.join()  # so that a late kill is this request's, never the next one's
         if reply is None or expired.is_set():
             self.close()
-        return None if expired.is_set() else reply
+        if expired.is_set():
+            raise TimeoutError
+        return reply
 
     def close(self) -> None:
         """Kill the helper, if it runs, and wait until it is gone."""

@@ -165,7 +165,7 @@ def train_cold_start(
     Returns {"history", "seconds", "trainer", "facts"}; the seconds hold the sampling too.
     """
     parents = find_parents(scale, "cold_start", folders)
-    started, folder = time.time(), Path(output) / DATA_FOLDER
+    started, folder = time.monotonic(), Path(output) / DATA_FOLDER
     set_threads()
     found = load_data(folder) if resume else None
     if not found:
@@ -175,7 +175,7 @@ def train_cold_start(
     gc.collect()  # the policies that were asked
     settings = {"seed": seed, **({"num_train_epochs": EPOCHS} if scale.name == "tiny" else {}), **overrides}
     run = train_sft(scale, rows, output, model=parents["base"], resume=resume, show=show, **settings)
-    seconds = time.time() - started
+    seconds = time.monotonic() - started
     trainer = run["trainer"]
     save_stage(
         trainer.model,

@@ -1,10 +1,10 @@
 """What every GRPO stage shares: the TRL config, a model to train, a metrics log, and a safe way to resume."""
 
-import json
+import functools
+import math
 import os
-import shutil
-import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,15 @@ from r1lab.evaluation import has_self_check
 from r1lab.languages import language_share
 from r1lab.policy import load_model, set_threads
 from r1lab.scale import Scale
+from r1lab.stages.folder import (
+    drop_checkpoints,
+    explained,
+    keep_newest,
+    last_checkpoint,
+    own_folder,
+    resume_point,
+    write_json,
+)
 
 
 def self_check(completions, **_) -> list[float]:
@@ -116,8 +125,9 @@ def machine_args(scale: Scale, output: Path | str) -> dict[str, Any]:
         "dataloader_num_workers": 0,
         "seed": 0,
         "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # a loss that is NaN must be seen, not averaged away
         "save_steps": 50 if scale.name == "tiny" else 10,  # a step of a large model takes minutes
-        "save_total_limit": 2,
+        "save_total_limit": None,  # MetricsLog keeps the newest, by step
         "report_to": "none",
         "disable_tqdm": True,
     }
@@ -180,7 +190,7 @@ def make_grpo_trainer(
     trainer = trainer_class(scale)(
         model=policy,
         processing_class=tokenizer,
-        reward_funcs=rewards["reward_funcs"],
+        reward_funcs=[refuse_nan(function) for function in rewards["reward_funcs"]],
         args=args,
         train_dataset=dataset,
         callbacks=[MetricsLog(Path(output) / "metrics.json", show=show)],
@@ -197,14 +207,15 @@ def run_trainer(trainer, *, resume: bool = False) -> dict[str, Any]:
     checkpoints that an earlier run left there are removed.
     """
     output = trainer.args.output_dir
-    if not resume:
-        with trainer.accelerator.main_process_first():
-            drop_checkpoints(output)
-    started = time.time()
-    trainer.train(resume_from_checkpoint=last_checkpoint(output))
-    seconds = round(time.time() - started, 1)
-    if is_sharded(trainer.model):
-        trainer.save_model()  # every process hands in its part
+    with own_folder(output), explained(output):
+        if not resume:
+            with trainer.accelerator.main_process_first():
+                drop_checkpoints(output)
+        started = time.monotonic()
+        trainer.train(resume_from_checkpoint=last_checkpoint(output))
+        seconds = round(time.monotonic() - started, 1)
+        if is_sharded(trainer.model):
+            trainer.save_model()  # every process hands in its part
     return {"history": trainer.state.log_history, "seconds": seconds, "trainer": trainer}
 
 
@@ -213,9 +224,30 @@ def is_sharded(model) -> bool:
     return any(hasattr(p, "ds_id") or hasattr(p, "full_tensor") for p in model.parameters())
 
 
+def refuse_nan(reward: Callable) -> Callable:
+    """The same reward, but a value that is NaN or infinite raises ValueError.
+
+    TRL takes NaN for None, "not mine to judge", so a reward that divides by zero would go unnoticed.
+    """
+
+    @functools.wraps(reward)
+    def checked(**columns):
+        values = reward(**columns)
+        for completion, value in zip(columns["completions"], values, strict=True):
+            if value is not None and not math.isfinite(value):
+                raise ValueError(
+                    f"the reward {reward.__name__!r} gave {value} for the completion {_text(completion)[:80]!r}: "
+                    "a reward must be a finite number, or None for a problem it does not judge"
+                )
+        return values
+
+    return checked
+
+
 class MetricsLog(TrainerCallback):
     """Writes the trainer's whole log to `path` as JSON after every step, atomically, and hands each row to `show`.
 
+    Stops a run that has gone wrong, before its checkpoint is written over by a worse one: FloatingPointError.
     After three steps a long run says how long it will take. Of several processes only the first writes and shows.
     """
 
@@ -223,47 +255,30 @@ class MetricsLog(TrainerCallback):
         self.path, self.show, self.times = Path(path), show, []
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        if not state.is_world_process_zero:
-            return
-        write_json(state.log_history, self.path)
-        if self.show and logs:
+        if state.is_world_process_zero:
+            write_json(state.log_history, self.path)
+        # All processes hold the same numbers, so all of them stop. In half precision the scaler skips a step whose
+        # gradient overflows; that is how it finds its scale.
+        watched = ("loss", "reward") if args.fp16 else ("loss", "reward", "grad_norm")
+        for name in watched:
+            value = (logs or {}).get(name, 0.0)
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"{name} is {value} at step {state.global_step}, learning rate {logs.get('learning_rate')}: a rate too "
+                    f"high or a number too large for {'half' if args.fp16 or args.bf16 else 'single'} precision; "
+                    f"this step is not saved, lower the rate and go on with --resume {resume_point(args.output_dir)}"
+                )
+        if state.is_world_process_zero and self.show and logs:
             self.show({**logs, "step": state.global_step, "steps": state.max_steps})
 
     def on_step_end(self, args, state, control, **kwargs):
-        self.times.append(time.time())
+        self.times.append(time.monotonic())
         if len(self.times) == 3 and state.is_world_process_zero:  # the first step also warms up
             step = (self.times[2] - self.times[0]) / 2
             minutes = step * (state.max_steps - state.global_step) / 60
             if minutes > 15:
                 print(f"{step:.0f} s a step: about {minutes:.0f} more minutes for {state.max_steps} steps")
 
-
-def write_json(value: Any, path: Path | str) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as stream:
-        json.dump(value, stream, separators=(",", ":"))
-    os.replace(temporary, path)
-
-
-def last_checkpoint(output: Path | str) -> str | None:
-    """The newest complete checkpoint in `output`, to hand to `trainer.train(resume_from_checkpoint=...)`, or None.
-
-    The trainer writes trainer_state.json last, so a folder without it was cut off by a crash and is passed over.
-    """
-    found = []
-    for folder in Path(output).glob("checkpoint-*"):
-        try:
-            state = json.loads((folder / "trainer_state.json").read_text())
-        except (OSError, ValueError):
-            continue
-        found.append((state["global_step"], str(folder)))
-    return max(found)[1] if found else None
-
-
-def drop_checkpoints(output: Path | str) -> None:
-    """Remove the checkpoints of an earlier run from `output`, so that a new run can not resume from them by mistake."""
-    for folder in Path(output).glob("checkpoint-*"):
-        shutil.rmtree(folder)
+    def on_save(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            keep_newest(args.output_dir)

@@ -94,9 +94,9 @@ def train_reason(
     if scale.name == "tiny":
         overrides = {"max_steps": STEPS} | overrides
     set_threads()
-    started = time.time()
+    started = time.monotonic()
     dataset = reason_dataset(scale, parents[parent], seed=seed) if choose else zero_dataset(scale)
-    facts = {"problems": len(dataset), "choosing_seconds": round(time.time() - started, 1)}
+    facts = {"problems": len(dataset), "choosing_seconds": round(time.monotonic() - started, 1)}
     trainer = make_grpo_trainer(
         scale,
         output,

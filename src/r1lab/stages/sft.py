@@ -1,6 +1,5 @@
 """Supervised fine-tuning: what every SFT stage shares. The loss is on the completion only, never on the prompt."""
 
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -8,15 +7,7 @@ from typing import Any
 from r1lab.policy import set_threads
 from r1lab.prompts import render_prompt
 from r1lab.scale import Scale
-from r1lab.stages.grpo import (
-    MetricsLog,
-    build_config,
-    drop_checkpoints,
-    last_checkpoint,
-    load_trainable,
-    machine_args,
-    share_step,
-)
+from r1lab.stages.grpo import MetricsLog, build_config, load_trainable, machine_args, run_trainer, share_step
 
 
 def make_sft_args(scale: Scale, output: Path | str, **overrides: Any):
@@ -78,8 +69,6 @@ def train_sft(
 
     set_threads()
     policy, tokenizer = load_trainable(scale, model)
-    if not resume:
-        drop_checkpoints(output)
     trainer = SFTTrainer(
         model=policy,
         processing_class=tokenizer,
@@ -88,10 +77,4 @@ def train_sft(
         callbacks=[MetricsLog(Path(output) / "metrics.json", show=show), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)
-    started = time.time()
-    trainer.train(resume_from_checkpoint=last_checkpoint(output))
-    return {
-        "history": trainer.state.log_history,
-        "seconds": round(time.time() - started, 1),
-        "trainer": trainer,
-    }
+    return run_trainer(trainer, resume=resume)

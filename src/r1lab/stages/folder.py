@@ -1,0 +1,161 @@
+"""The folder of a run: one run at a time, checkpoints that are whole, and errors that say what to do."""
+
+import contextlib
+import errno
+import json
+import os
+import re
+import shutil
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+KEPT = 2  # checkpoints: should the newest be damaged, there is one before it
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_held: set[Path] = set()  # by this process
+
+
+@contextlib.contextmanager
+def own_folder(output: Path | str) -> Iterator[None]:
+    """Hold `output` for one run; the system lets go of it however the process ends, so nothing stale is left behind.
+
+    Raises BlockingIOError when another process holds it and PermissionError when it cannot be written.
+    """
+    path = Path(output).resolve() / ".lock"
+    if path in _held or os.environ.get("RANK", "0") != "0":  # ours already, or held by rank 0 for all ranks
+        yield
+        return
+    import fcntl  # not on Windows, where the course runs in WSL
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(path, "a")  # noqa: SIM115 (it stays open as long as it is locked)
+    except OSError as error:
+        raise PermissionError(
+            f"cannot write to the output folder {output} ({error.strerror}): choose a folder you own with --output"
+        ) from error
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BlockingIOError(
+                f"another run is writing to {output}: wait for it, or choose another folder with --output"
+            ) from None
+        except OSError:
+            pass  # a network drive without locks: rather no lock than no run
+        _held.add(path)
+        try:
+            yield
+        finally:
+            _held.discard(path)
+
+
+def write_json(value: Any, path: Path | str) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(value, stream, separators=(",", ":"))
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def checkpoints(output: Path | str) -> list[Path]:
+    """The checkpoint folders in `output`, the newest first, by their step: a clock may have gone back meanwhile."""
+    steps = {path: re.fullmatch(r"checkpoint-(\d+)", path.name) for path in Path(output).glob("checkpoint-*")}
+    return sorted((path for path in steps if steps[path]), key=lambda path: -int(steps[path][1]))
+
+
+def find_damage(checkpoint: Path) -> str | None:
+    """Why a checkpoint cannot be resumed from, or None if it is whole.
+
+    The trainer writes trainer_state.json last, so a folder without it was cut off by a crash. A file that lost its end
+    (the disk or the power went) shows in its table of contents: safetensors hold one at the front, .pt files at the end.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "it was not finished"
+    for path in sorted(checkpoint.rglob("*")):
+        try:
+            if path.suffix == ".safetensors":
+                with safe_open(path, "numpy"):
+                    pass
+            elif path.suffix in (".pt", ".pth") and not zipfile.is_zipfile(path):
+                return f"{path.name} is cut off"
+        except (SafetensorError, OSError):
+            return f"{path.name} is cut off"
+    return None
+
+
+def last_checkpoint(output: Path | str) -> str | None:
+    """The newest whole checkpoint in `output`, to hand to `trainer.train(resume_from_checkpoint=...)`, or None.
+
+    Warns of every damaged one that it passes over.
+    """
+    for folder in checkpoints(output):
+        damage = find_damage(folder)
+        if damage is None:
+            return str(folder)
+        warnings.warn(f"{folder.name} is passed over: {damage}", stacklevel=2)
+    return None
+
+
+def keep_newest(output: Path | str) -> None:
+    """Remove all checkpoints but the KEPT newest whole ones.
+
+    transformers does this by time of change, and a clock that was set back makes it remove the newest.
+    """
+    whole = 0
+    for folder in checkpoints(output):
+        if whole == KEPT or find_damage(folder):
+            shutil.rmtree(folder)
+        else:
+            whole += 1
+
+
+def drop_checkpoints(output: Path | str) -> None:
+    """Remove the checkpoints of an earlier run from `output`, so that a new run can not resume from them by mistake."""
+    for folder in checkpoints(output):
+        shutil.rmtree(folder)
+
+
+@contextlib.contextmanager
+def explained(output: Path | str) -> Iterator[None]:
+    """Say in one sentence why a trainer stopped: OSError for a full disk (three libraries raise three types),
+    FloatingPointError for a policy whose probabilities are no numbers any more."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        said = str(error)
+        if "probability tensor contains" in said:
+            raise FloatingPointError(
+                "the policy's probabilities are no numbers any more, most likely of a rate too high: lower it and go on "
+                f"with --resume {resume_point(output)}"
+            ) from error
+        full = isinstance(error, OSError) and error.errno in FULL
+        full |= isinstance(error, SafetensorError) and "os error" in said
+        if not full and "PytorchStreamWriter" not in said:
+            raise
+        raise OSError(
+            f"could not write all of a checkpoint or log to {output}: make room there and go on with --resume "
+            f"{resume_point(output)}",
+        ) from error
+
+
+def resume_point(output: Path | str) -> str:
+    """Half a sentence: where a run in `output` would go on."""
+    with warnings.catch_warnings(action="ignore"):
+        found = last_checkpoint(output)
+    return f"from {Path(found).name}" if found else "(there is no checkpoint yet, so it starts again)"
