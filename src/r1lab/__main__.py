@@ -16,7 +16,7 @@ HELP = """usage: python -m r1lab COMMAND [options]      (each takes --help)
   align       all-scenario RL with a reward model
   distill     the aligned model into a small student
   eval        accuracy of a checkpoint with intervals    (MODEL --split --samples --output)
-  chat        talk to a checkpoint in the terminal       (MODEL --temperature)
+  chat        talk to a checkpoint, terminal or browser  (MODEL --temperature --page)
   bench       R1-Zero for three seeds, into data/runs/
   bench-stages   the later stages and their controls for three seeds, into data/runs/
   ship        the bench's checkpoints into data/models/
@@ -181,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     try:
         return COMMANDS[argv[0]](argv[1:]) or 0
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, FloatingPointError, ImportError) as error:
         print(f"r1lab: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -74,6 +74,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--temperature", type=float, default=0.0, help="0 decodes greedily (default); 1 samples"
     )
+    parser.add_argument("--page", action="store_true", help="in a browser instead (needs gradio)")
     options = parser.parse_args(argv)
     from r1lab.policy import load_policy, set_threads
     from r1lab.scale import get_scale
@@ -81,6 +82,10 @@ def main(argv: list[str]) -> None:
     set_threads()
     scale = get_scale()
     policy = load_policy(options.model)
+    if options.page:
+        from r1lab.chat_page import serve
+
+        return serve(policy, scale, options.model, options.temperature)
     print('Ask, for example: "Solve for x: (x+3)*2-5=27". An empty line ends the talk.')
     while True:
         try:

@@ -4,7 +4,7 @@ import json
 import random
 from pathlib import Path
 
-from r1lab.tiny.generators import DOMAINS, LANGUAGES, LEVELS, make_problem, normalise
+from r1lab.tiny.generators import DOMAINS, LANGUAGES, LEVELS, Problem, make_problem, normalise
 
 SOURCE = "r1lab-tiny"
 # split -> (levels, problems per domain x language x level); hard problems are kept for the test alone
@@ -15,40 +15,42 @@ SPLITS = {
 }
 
 
+def make_problems(seed: int) -> dict[str, list[Problem]]:
+    """The problems of all three splits, deterministic by seed; no prompt appears twice, in one split or in two."""
+    rng, seen = random.Random(seed), set()
+    return {
+        split: [
+            problem
+            for domain in DOMAINS
+            for language in LANGUAGES
+            for level in levels
+            for problem in _fresh(rng, seen, domain, level, language, count)
+        ]
+        for split, (levels, count) in SPLITS.items()
+    }
+
+
 def make_splits(seed: int) -> dict[str, list[dict[str, str]]]:
-    """All three splits, deterministic by seed; no prompt appears twice, in one split or in two."""
-    rng, seen, splits = random.Random(seed), set(), {}
-    for split, (levels, count) in SPLITS.items():
-        rows = []
-        for domain in DOMAINS:
-            for language in LANGUAGES:
-                for level in levels:
-                    rows += _fresh(rng, seen, domain, level, language, count)
-        splits[split] = [{"id": f"{split}-{number:06d}", **row} for number, row in enumerate(rows)]
-    return splits
+    """`make_problems` as the rows that are written down."""
+    return {
+        split: [_row(f"{split}-{number:06d}", problem) for number, problem in enumerate(problems)]
+        for split, problems in make_problems(seed).items()
+    }
 
 
-def _fresh(rng, seen: set[str], domain: str, level: str, language: str, count: int) -> list[dict[str, str]]:
-    rows = []
-    while len(rows) < count:
+def _fresh(rng, seen: set[str], domain: str, level: str, language: str, count: int) -> list[Problem]:
+    problems = []
+    while len(problems) < count:
         problem = make_problem(rng, domain, level, language)
-        if normalise(problem.prompt) in seen:
-            continue
-        seen.add(normalise(problem.prompt))
-        rows.append(
-            {
-                "prompt": problem.prompt,
-                "solution": problem.solution,
-                "domain": domain,
-                "kind": problem.kind,
-                "language": language,
-                "level": level,
-                "verifier": problem.verifier,
-                "tests": problem.tests,
-                "source": SOURCE,
-            }
-        )
-    return rows
+        if normalise(problem.prompt) not in seen:
+            seen.add(normalise(problem.prompt))
+            problems.append(problem)
+    return problems
+
+
+def _row(name: str, problem: Problem) -> dict[str, str]:
+    keys = ("prompt", "solution", "domain", "kind", "language", "level", "verifier", "tests")
+    return {"id": name, **{key: getattr(problem, key) for key in keys}, "source": SOURCE}
 
 
 def write_splits(splits: dict[str, list[dict[str, str]]], folder: Path) -> None:

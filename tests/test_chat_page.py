@@ -1,0 +1,130 @@
+"""The chat page: what it makes of a completion, and the page itself, asked a question in a real browser."""
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from r1lab.__main__ import main
+from r1lab.chat_page import as_messages, make_page
+from r1lab.scale import get_scale
+
+WHOLE = "<think>First 14*2=28. Then 28+28=56.</think> <answer>56</answer>"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def test_the_reasoning_goes_into_a_fold_that_closes_when_it_is_done():
+    thought, said = as_messages(WHOLE)
+    assert thought["content"] == "First 14*2=28. Then 28+28=56." and said["content"] == "56"
+    assert thought["metadata"] == {"title": "Reasoning", "status": "done"} and "metadata" not in said
+    (growing,) = as_messages("<think>First 14*2=")
+    assert growing["content"] == "First 14*2=" and growing["metadata"]["status"] == "pending"
+
+
+def test_a_reply_without_manners_is_shown_as_it_is():
+    assert as_messages("The answer is 57.") == [{"role": "assistant", "content": "The answer is 57."}]
+    assert as_messages("") == [{"role": "assistant", "content": ""}]
+    assert [m["content"] for m in as_messages("Hm. <think>1+1=2.</think> So 2.")] == ["1+1=2.", "Hm.  So 2."]
+
+
+def test_without_gradio_the_remedy_is_said(monkeypatch, capsys):
+    monkeypatch.setitem(__import__("sys").modules, "gradio", None)
+    assert main(["chat", "tiny-base", "--page"]) == 2
+    assert "pip install gradio" in capsys.readouterr().err
+
+
+class Browser:
+    """A headless Chromium over its own debugging protocol: enough to open a page, run a script and take a picture."""
+
+    def __init__(self, folder: Path):
+        import websocket
+
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]
+        arguments += ["--remote-allow-origins=*", f"--user-data-dir={folder}", "--window-size=1000,900"]
+        self.process = subprocess.Popen([CHROMIUM, *arguments, "about:blank"], stderr=subprocess.DEVNULL)
+        port = wait_for(lambda: (folder / "DevToolsActivePort").read_text().split()[0])
+        from urllib.request import urlopen
+
+        pages = wait_for(lambda: json.load(urlopen(f"http://127.0.0.1:{port}/json/list")))
+        address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
+        self.socket, self.calls, self.requested = websocket.create_connection(address, timeout=120), 0, []
+        self.call("Network.enable")
+
+    def call(self, method: str, **parameters) -> dict:
+        self.calls += 1
+        self.socket.send(json.dumps({"id": self.calls, "method": method, "params": parameters}))
+        while True:
+            message = json.loads(self.socket.recv())
+            if message.get("method") == "Network.requestWillBeSent":
+                self.requested.append(message["params"]["request"]["url"])
+            if message.get("id") == self.calls:
+                return message["result"]
+
+    def run(self, script: str):
+        return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+
+    def close(self):
+        self.socket.close()
+        self.process.kill()
+        self.process.wait()
+
+
+def wait_for(look, limit=120.0):
+    """What `look()` gives once it gives something and raises nothing."""
+    end = time.monotonic() + limit
+    while True:
+        try:
+            if found := look():
+                return found
+        except (OSError, IndexError, StopIteration):
+            pass
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="needs Chromium or Chrome")
+def test_a_question_is_answered_in_a_real_browser(tmp_path):
+    pytest.importorskip("gradio", reason="needs gradio: pip install gradio")
+    pytest.importorskip("websocket")
+    from r1lab.policy import load_policy
+
+    question = "Intan has 14 eggs. Intan has 2 times as many. Intan finds 28. How many eggs now?"
+    page = make_page(load_policy("tiny-r1-reason"), get_scale("tiny"), "tiny-r1-reason")
+    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    browser = Browser(tmp_path / "profile")
+    try:
+        browser.call("Page.navigate", url=address)
+        wait_for(
+            lambda: browser.run("document.querySelector('textarea') && document.readyState === 'complete'")
+        )
+        wait_for(lambda: browser.run("(document.querySelector('textarea').focus(), true)"))
+        browser.call("Input.insertText", text=question)
+        for kind in ("keyDown", "keyUp"):
+            browser.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key="Enter",
+                code="Enter",
+                windowsVirtualKeyCode=13,
+                text="\r",
+            )
+        wait_for(lambda: "Reasoning" in browser.run("document.body.innerText"))
+        wait_for(
+            lambda: browser.run("[...document.querySelectorAll('.bot, .message')].at(-1).innerText").endswith(
+                "56"
+            )
+        )
+        picture = browser.call("Page.captureScreenshot", format="png")["data"]
+        (tmp_path / "page.png").write_bytes(__import__("base64").b64decode(picture))
+        seen = browser.run("document.body.innerText")
+        assert question in seen and "tiny-r1-reason" in seen
+        assert "14*2=28" not in seen, "the reasoning is not folded"
+        elsewhere = [url for url in browser.requested if not url.startswith((address, "data:", "blob:"))]
+        assert elsewhere == []
+    finally:
+        browser.close()
+        page.close()
