@@ -53,9 +53,15 @@ def processes():
 
 
 def metrics(folder):
-    """The log of a run without what the clock says."""
-    rows = json.loads((folder / "metrics.json").read_text())
-    return [{name: value for name, value in row.items() if not TIMES.search(name)} for row in rows]
+    """The steps in the log of a run so far, without what the clock says (and without the summary, which is about the
+    steps since the last start)."""
+    path = folder / "metrics.json"
+    rows = json.loads(path.read_text()) if path.is_file() else []
+    return [
+        {name: value for name, value in row.items() if not TIMES.search(name)}
+        for row in rows
+        if "reward" in row
+    ]
 
 
 def wait_for(condition, limit=120.0):
@@ -76,25 +82,28 @@ def test_ten_kills_at_random_moments_change_nothing(processes, tmp_path):
         return process
 
     process = begin(tmp_path / "whole")
-    wait_for(lambda: logged(tmp_path / "whole"))
+    wait_for(lambda: metrics(tmp_path / "whole"))
     started = time.monotonic()
     process.join()
     step_seconds = (time.monotonic() - started) / (STEPS - 1)
     assert process.exitcode == 0
     whole = metrics(tmp_path / "whole")
-    assert [row["step"] for row in whole if "reward" in row] == [*range(1, STEPS + 1)]
+    assert [row["step"] for row in whole] == [*range(1, STEPS + 1)]
 
     rng, killed = random.Random(0), 0
     for number in range(KILLS):
         folder, step, part = tmp_path / str(number), rng.randrange(STEPS), rng.random()
         process = begin(folder)
         wait_for(lambda process=process, folder=folder: (folder / ".lock").exists() or not process.is_alive())
-        wait_for(lambda folder=folder, step=step: logged(folder) >= step)
+        wait_for(lambda folder=folder, step=step: len(metrics(folder)) >= step)
         process.join(part * step_seconds)
         process.kill()
         process.join()
         killed += process.exitcode == -signal.SIGKILL
-        died, half = logged(folder), [path.name for path in folder.glob("checkpoint-*") if find_damage(path)]
+        died, half = (
+            len(metrics(folder)),
+            [path.name for path in folder.glob("checkpoint-*") if find_damage(path)],
+        )
         with warnings.catch_warnings(action="ignore"):
             found = Path(last_checkpoint(folder) or "the start").name
         process = begin(folder, resume=True)
@@ -106,12 +115,6 @@ def test_ten_kills_at_random_moments_change_nothing(processes, tmp_path):
         assert not any(map(find_damage, folder.glob("checkpoint-*")))
         shutil.rmtree(folder)
     assert killed >= KILLS - 2  # one or two may have been quicker than we
-
-
-def logged(folder):
-    """Steps in the log of a run so far."""
-    path = folder / "metrics.json"
-    return len(json.loads(path.read_text())) if path.is_file() else 0
 
 
 def same_bytes(one, other):
