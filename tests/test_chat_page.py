@@ -1,15 +1,18 @@
 """The chat page: what it makes of a completion, and the page itself, asked a question in a real browser."""
 
+import base64
 import json
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from r1lab.__main__ import main
-from r1lab.chat_page import as_messages, make_page
+from r1lab.chat_page import LAUNCH, as_messages, make_page
 from r1lab.scale import get_scale
 
 WHOLE = "<think>First 14*2=28. Then 28+28=56.</think> <answer>56</answer>"
@@ -31,7 +34,7 @@ def test_a_reply_without_manners_is_shown_as_it_is():
 
 
 def test_without_gradio_the_remedy_is_said(monkeypatch, capsys):
-    monkeypatch.setitem(__import__("sys").modules, "gradio", None)
+    monkeypatch.setitem(sys.modules, "gradio", None)
     assert main(["chat", "tiny-base", "--page"]) == 2
     assert "pip install gradio" in capsys.readouterr().err
 
@@ -46,8 +49,6 @@ class Browser:
         arguments += ["--remote-allow-origins=*", f"--user-data-dir={folder}", "--window-size=1000,900"]
         self.process = subprocess.Popen([CHROMIUM, *arguments, "about:blank"], stderr=subprocess.DEVNULL)
         port = wait_for(lambda: (folder / "DevToolsActivePort").read_text().split()[0])
-        from urllib.request import urlopen
-
         pages = wait_for(lambda: json.load(urlopen(f"http://127.0.0.1:{port}/json/list")))
         address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
         self.socket, self.calls, self.requested = websocket.create_connection(address, timeout=120), 0, []
@@ -85,6 +86,16 @@ def wait_for(look, limit=120.0):
         time.sleep(0.2)
 
 
+# Whether a text can be seen: it is there, and nothing around it is folded to no height.
+SHOWS = """(() => {
+  const holders = [...document.querySelectorAll('.message, .message *')].filter(e => e.textContent.includes('%s'));
+  if (!holders.length) return null;
+  for (let e = holders.at(-1); e; e = e.parentElement)
+    if (getComputedStyle(e).display !== 'inline' && e.clientHeight === 0) return false;
+  return holders.at(-1).checkVisibility();
+})()"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM, reason="needs Chromium or Chrome")
 def test_a_question_is_answered_in_a_real_browser(tmp_path):
@@ -94,7 +105,7 @@ def test_a_question_is_answered_in_a_real_browser(tmp_path):
 
     question = "Intan has 14 eggs. Intan has 2 times as many. Intan finds 28. How many eggs now?"
     page = make_page(load_policy("tiny-r1-reason"), get_scale("tiny"), "tiny-r1-reason")
-    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1")
+    _, address, _ = page.launch(prevent_thread_lock=True, quiet=True, **LAUNCH)
     browser = Browser(tmp_path / "profile")
     try:
         browser.call("Page.navigate", url=address)
@@ -119,10 +130,14 @@ def test_a_question_is_answered_in_a_real_browser(tmp_path):
             )
         )
         picture = browser.call("Page.captureScreenshot", format="png")["data"]
-        (tmp_path / "page.png").write_bytes(__import__("base64").b64decode(picture))
+        (tmp_path / "page.png").write_bytes(base64.b64decode(picture))
         seen = browser.run("document.body.innerText")
         assert question in seen and "tiny-r1-reason" in seen
-        assert "14*2=28" not in seen, "the reasoning is not folded"
+        assert browser.run(SHOWS % "14*2=28") is False, "the reasoning is not folded"
+        browser.run(
+            "[...document.querySelectorAll('*')].find(e => e.textContent.trim() === 'Reasoning').click()"
+        )
+        wait_for(lambda: browser.run(SHOWS % "14*2=28"))
         elsewhere = [url for url in browser.requested if not url.startswith((address, "data:", "blob:"))]
         assert elsewhere == []
     finally:

@@ -14,6 +14,9 @@ EXAMPLES = (
     "Write the line f: f(5)=31, f(6)=36.",
 )
 
+# On this machine's own address; nothing is recorded, shared or linked to elsewhere.
+LAUNCH = {"server_name": "127.0.0.1", "share": False, "run_history": False, "footer_links": []}
+
 
 def as_messages(text: str) -> list[dict]:
     """A completion, finished or still growing, as chat messages: the reasoning in a fold, open while it is written.
@@ -44,10 +47,14 @@ def make_page(policy, scale: Scale, title: str, *, temperature: float = 0.0):
             yield as_messages(text)
 
     return gradio.ChatInterface(
-        answer, title=title, examples=list(EXAMPLES) if scale.name == "tiny" else None, api_name="chat"
+        answer,
+        chatbot=gradio.Chatbot(buttons=["copy"], show_label=False, scale=1),
+        title=title,
+        examples=list(EXAMPLES) if scale.name == "tiny" else None,
+        api_name="chat",
     )
 
 
 def serve(policy, scale: Scale, title: str, temperature: float) -> None:
-    """Show the page on this machine's own address until Ctrl-C."""
-    make_page(policy, scale, title, temperature=temperature).launch(server_name="127.0.0.1", share=False)
+    """Show the page until Ctrl-C."""
+    make_page(policy, scale, title, temperature=temperature).launch(**LAUNCH)

@@ -146,7 +146,9 @@ def explained(output: Path | str) -> Iterator[None]:
             ) from error
         full = isinstance(error, OSError) and error.errno in FULL
         full |= isinstance(error, SafetensorError) and "os error" in said
-        if not full and "PytorchStreamWriter" not in said:
+        if (
+            not full and "inline_container" not in said and "PytorchStreamWriter" not in said
+        ):  # how torch.save says it
             raise
         raise OSError(
             f"could not write all of a checkpoint or log to {output}: make room there and go on with --resume "
