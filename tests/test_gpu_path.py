@@ -321,7 +321,7 @@ def test_a_long_run_says_after_three_steps_how_long_it_will_be(monkeypatch, caps
         log.on_step_end(None, state, None)
     assert capsys.readouterr().out == "30 s a step: about 98 more minutes for 200 steps\n"
     state.is_world_process_zero = False
-    log.on_log(None, state, None, logs={"reward": 1.0})
+    log.on_log(SimpleNamespace(fp16=False), state, None, logs={"reward": 1.0})
     assert not list(tmp_path.iterdir()), "only the first process writes"
 
 

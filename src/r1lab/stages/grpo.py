@@ -272,7 +272,7 @@ class MetricsLog(TrainerCallback):
             self.show({**logs, "step": state.global_step, "steps": state.max_steps})
 
     def on_step_end(self, args, state, control, **kwargs):
-        self.times.append(time.monotonic())
+        self.times.append(time.time())
         if len(self.times) == 3 and state.is_world_process_zero:  # the first step also warms up
             step = (self.times[2] - self.times[0]) / 2
             minutes = step * (state.max_steps - state.global_step) / 60
