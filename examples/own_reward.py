@@ -1,6 +1,6 @@
 """Your own reward: R1-Zero that is also paid for being brief, but only where it is right.
 
-    python examples/own_reward.py               # 30 steps, under a minute on two quiet cores
+    python examples/own_reward.py               # 30 steps; R1-Zero's 130 take about three minutes on two quiet cores
     python examples/own_reward.py --steps 130   # as long as R1-Zero itself
 
 A reward is a function that TRL calls with keyword lists, one entry per completion: `completions`, `completion_ids` (tokens), `prompts`, and

@@ -1,6 +1,7 @@
 """The offline bundle: what it copies, and an installer that says why it will not install."""
 
 import platform
+import re
 import subprocess
 import sys
 
@@ -51,8 +52,20 @@ def test_the_copy_is_the_repository_without_builds(tmp_path):
     assert not (tmp_path / "r1lab" / ".git").exists() and not list(tmp_path.rglob("__pycache__"))
 
 
+def test_the_kit_can_be_read_in_a_browser(tmp_path):
+    bundle.copy_repository(tmp_path)
+    bundle.write_kit(tmp_path)
+    page = (tmp_path / "workshop" / "README.html").read_text()
+    siblings = re.findall(r'href="([\w.-]+)"', page)
+    assert "meetup-90.html" in siblings and "handout.html" in siblings
+    assert all((tmp_path / "workshop" / name).is_file() and not name.endswith(".md") for name in siblings)
+
+
 def test_the_page_names_only_what_the_bundle_holds():
     said = bundle.INSTALL.format(**HERE)
-    for name in ("README.md", "replay.py"):
-        assert f"workshop/{name}" in said and (ROOT / "workshop" / name).is_file()
+    assert (
+        "workshop/README.html" in said
+        and "workshop/replay.py" in said
+        and (ROOT / "workshop" / "replay.py").is_file()
+    )
     assert f"Python {bundle.PYTHON}" in said and "{" not in said

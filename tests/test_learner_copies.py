@@ -8,7 +8,7 @@ import pytest
 from exercises import FOLDER, SOLUTION, deeper, learner_copy, skeleton
 from notebook_cells import earlier_code, run_cells
 
-from r1lab.course import notebook_paths, tags, to_text
+from r1lab.course import execute, notebook_paths, tags, to_text
 
 PATHS = notebook_paths()
 CHECKED = [
@@ -253,6 +253,14 @@ def test_no_solution_is_left_in_the_copy(path):
             assert cell.source not in copied
     assert all(not cell.get("outputs") for cell in learner_copy(notebook, path.name).cells)
     assert f"main/notebooks/exercises/{path.name}" in copied and f"(../{path.name})" in copied
+
+
+@pytest.mark.slow
+def test_an_unsolved_copy_runs_to_its_end_and_says_what_is_left():
+    copy = read(FOLDER / "01_rl_basics.ipynb")
+    execute(copy, FOLDER, "01_rl_basics.ipynb")  # raises at the first cell that fails
+    said = "".join(output.get("text", "") for cell in copy.cells for output in cell.get("outputs", []))
+    assert said.count("not written yet.") == 3 and "Well done" not in said
 
 
 def test_a_skeleton_keeps_signature_and_docstring_and_nothing_else():

@@ -7,6 +7,7 @@ wheels/                      every package of requirements.txt, for this platfor
 
 import argparse
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ and look over somebody's shoulder.
 - [The notebooks as they ran](r1lab/build/course/index.html), with figures: any browser, nothing to install
 - [The talk](r1lab/build/slides/slides.html) ([Indonesian](r1lab/build/slides/slides.id.html)) and the handout
   ([English](r1lab/build/handout/handout.pdf), [Indonesian](r1lab/build/handout/handout.id.pdf))
-- [For teachers](r1lab/workshop/README.md): plans, quiz, glossary, troubleshooting
+- [For teachers](r1lab/workshop/README.html): plans, quiz, glossary, troubleshooting
 
 ## Install
 
@@ -93,6 +94,15 @@ def write_pages(target: Path) -> None:
     write_text(course / "index.html", document("r1lab", markdown_html(said)))
 
 
+def write_kit(target: Path) -> None:
+    """The teacher's kit as HTML beside its Markdown, for browsers that have no GitHub in between."""
+    for path in (target / "workshop").glob("*.md"):
+        body = re.sub(
+            r'href="([\w-]+)\.md', r'href="\1.html', markdown_html(path.read_text(encoding="utf-8"))
+        )
+        write_text(path.with_suffix(".html"), document(path.stem, body))
+
+
 def collect_wheels(folder: Path, torch_index: str) -> None:
     """Wheels for every line of requirements.txt; on Linux PyTorch's CPU build, which is a tenth of the other's size."""
     lock = ROOT / "requirements.txt"
@@ -122,6 +132,7 @@ def main() -> int:
     print("[1/3] the repository, its slides and its pages", flush=True)
     copy_repository(bundle / "r1lab")
     write_pages(bundle / "r1lab")
+    write_kit(bundle / "r1lab")
     print("[2/3] the packages (several hundred MB the first time)", flush=True)
     collect_wheels(bundle / "wheels", options.torch_index)
     print("[3/3] INSTALL.html and install.sh", flush=True)
