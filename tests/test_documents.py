@@ -1,6 +1,7 @@
 """The documents hold together: links and images exist, commands exist, the two READMEs agree, the kit is complete."""
 
 import re
+import shutil
 import subprocess
 from urllib.parse import unquote
 
@@ -24,6 +25,7 @@ NOTEBOOKS = [path for path in FILES if path.suffix == ".ipynb" and path.parent.n
 TARGETS = set(
     re.findall(r"^([a-z][\w.-]*)(?:-\$\(TRL_OLD\))?:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 )
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CODE = re.compile(r"```bash\n(.*?)```|`([^`\n]+)`|^>? {4,}(.+)$|<pre>(.*?)</pre>", re.DOTALL | re.MULTILINE)
 named = {"ids": lambda path: str(path.relative_to(ROOT))}
 
@@ -182,3 +184,24 @@ def test_the_citation_names_this_version():
     for field in ("cff-version", "message", "title", "authors", "license", "repository-code"):
         assert f"\n{field}:" in "\n" + citation
     assert f"({__version__})" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="the handout is printed by Chromium, and none is installed")
+@pytest.mark.parametrize("name", ["handout", "handout.id"])
+def test_the_handout_is_one_page_with_its_figures(tmp_path, name):
+    sheet, printed = ROOT / "workshop" / f"{name}.html", tmp_path / "sheet.pdf"
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-pdf-header-footer",
+        f"--print-to-pdf={printed}",
+    ]
+    subprocess.run([CHROMIUM, *options, sheet.as_uri()], check=True, capture_output=True, timeout=300)
+    assert len(re.findall(rb"/Type\s*/Page\b(?!s)", printed.read_bytes())) == 1
+    text = sheet.read_text(encoding="utf-8")
+    assert len(re.findall(r'<img src="\.\./images/[\w.]+\.svg" alt="[^"]{20,}"', text)) == 3
+    assert not re.search(
+        r"""(?:src|href)=["']https?:|url\(|@import""", text + (ROOT / "workshop" / "handout.css").read_text()
+    )
