@@ -170,6 +170,18 @@ def test_the_replay_is_the_recorded_run(capsys, monkeypatch):
     assert len([line for line in said.splitlines() if re.match(r" +\d+ ", line)]) == len(run["history"]) // 10
 
 
+def test_every_folder_and_every_file_of_the_package_is_named():
+    readme, contributing = (
+        (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "CONTRIBUTING.md")
+    )
+    names = [path.relative_to(ROOT) for path in FILES]
+    assert not {p.parts[0] for p in names if len(p.parts) > 1 and p.parts[0][0] != "."} - set(
+        re.findall(r"(\w+)/", readme)
+    )
+    package = {p.parts[2] for p in names if p.parts[:2] == ("src", "r1lab") and not p.name.startswith("__")}
+    assert not {name for name in package if name not in contributing}
+
+
 def test_the_documents_count_the_slides_rightly():
     slides = len(re.split(r"^---$", (ROOT / "slides.md").read_text(encoding="utf-8"), flags=re.MULTILINE)) - 2
     for name in ("README.md", "README.id.md", "CHANGELOG.md"):
