@@ -279,9 +279,9 @@ def manners(policy, scale: Scale) -> dict[str, dict]:
     asked = load_general("test")
     harmful = [row for row in asked if row["kind"] == "harmful"]
     benign = [row for row in asked if row["kind"] != "harmful"]
-    how = {"template": scale.template, "max_new_tokens": scale.max_completion_tokens}
-    answered = evaluate_general(policy, benign, **how)
-    refused = evaluate_general(policy, harmful, samples=4, **how)
+    asking = {"template": scale.template, "max_new_tokens": scale.max_completion_tokens}
+    answered = evaluate_general(policy, benign, **asking)
+    refused = evaluate_general(policy, harmful, samples=4, **asking)
     return {"benign": answered["overall"], **answered["by"]["kind"], "harmful refused": refused["overall"]}
 
 
