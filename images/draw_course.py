@@ -17,6 +17,7 @@ HERE = {
     "07",
     "08",
     "09",
+    "10",
 }  # the notebooks that exist; the others are drawn dashed
 MONO = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
 DARK = {GREEN: "#166534", ORANGE: "#9a3412", GREY: GREY, BLUE: "#1d4ed8"}  # for words on a tint

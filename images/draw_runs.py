@@ -299,17 +299,17 @@ def draw_distill(say, ending):
     bottom = 150
     if found:
         panel = Panel(360, 160, 540, 52 * len(found), (0, 1), (0, 1))
-        parts.append(panel.axes({k / 4: f"{25 * k} %" for k in range(5)}, {}))
+        parts.append(panel.axes({k / 4: f"{25 * k} %" for k in range(5)}, {}, say("sampled answers right, same seconds for every way", "jawaban sampel yang benar, detik sama untuk tiap cara")))
         for k, (label, color, runs) in enumerate(found):
             y = 190 + 52 * k
-            estimate = pool([run["report"] for run in runs])["overall"]["greedy_accuracy"]
+            estimate = pool([run["report"] for run in runs])["overall"]["sampled_accuracy"]
             parts += [
                 left(20, y + 7, label, 22, weight="bold"),
                 track(panel, y),
                 interval(panel, estimate, y, color),
                 left(930, y + 7, percent(estimate) + " %", 22),
             ]
-        bottom = 210 + 52 * len(found)
+        bottom = 244 + 52 * len(found)
     save(
         f"talk_distill{ending}", WIDTH, bottom, say("Distillation: the teacher's texts train a smaller student", "Distilasi: teks guru melatih murid yang lebih kecil"),
         say("The teacher writes, right texts are kept, a smaller student is fine-tuned on them.", "Guru menulis, teks yang benar disimpan, murid kecil di-fine-tune dengannya."),
