@@ -299,7 +299,14 @@ def draw_distill(say, ending):
     bottom = 150
     if found:
         panel = Panel(360, 160, 540, 52 * len(found), (0, 1), (0, 1))
-        parts.append(panel.axes({k / 4: f"{25 * k} %" for k in range(5)}, {}, say("sampled answers right, same seconds for every way", "jawaban sampel yang benar, detik sama untuk tiap cara")))
+        parts.append(
+            panel.axes(
+                {k / 4: f"{25 * k} %" for k in range(5)},
+                {},
+                "",
+                say("sampled answers that are right", "jawaban sampel yang benar"),
+            )
+        )
         for k, (label, color, runs) in enumerate(found):
             y = 190 + 52 * k
             estimate = pool([run["report"] for run in runs])["overall"]["sampled_accuracy"]

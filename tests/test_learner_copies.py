@@ -11,9 +11,6 @@ from notebook_cells import earlier_code, run_cells
 from r1lab.course import execute, notebook_paths, tags, to_text
 
 PATHS = notebook_paths()
-CHECKED = [
-    path for path in PATHS if not "07" <= path.name < "10"
-]  # 07 to 09: their exercises are not in this form yet  # 07 and later: their exercises are not in this form yet
 HEADING = re.compile(r"\*\*Exercise \d+: [^*]+\*\* \((easy|medium|hard), \d+ minutes( of \w+)?\)")
 
 # Wrong answers that a learner might give, and what the message must name: (notebook, function) -> [(source, said)].
@@ -142,6 +139,58 @@ WRONG = {
         ("def lone_winner(group_size, delta):\n    return delta", "expected 2.475"),
         ("def lone_winner(group_size, delta):\n    return (group_size - 1) ** 0.5", "it gives 2.646"),
     ],
+    ("07", "expected_kept"): [
+        ("def expected_kept(p, k, cap):\n    return min(k * p, cap)", "it gives 1; expected 0.9375"),
+        ("def expected_kept(p, k, cap):\n    return 1 - (1 - p) ** k", "it gives 0.9375; expected 2"),
+    ],
+    ("07", "alike"): [
+        (
+            "def alike(one, other):\n    return len(one & other) / max(len(one), len(other))",
+            "it gives 0.5; expected 0.333",
+        ),
+        (
+            "def alike(one, other):\n    return len(one & other) / len(one | other)",
+            "it raised ZeroDivisionError",
+        ),
+    ],
+    ("08", "best_policy"): [
+        (
+            "def best_policy(reference, scores, beta):\n    return [p * math.exp(s / beta) for p, s in zip(reference, scores)]",
+            "expected [0.731",
+        ),
+        (
+            "def best_policy(reference, scores, beta):\n    weights = [p * math.exp(s / beta) for p, s in zip(reference, scores)]\n"
+            "    return [weight / sum(weights) for weight in weights]",
+            "it raised OverflowError",
+        ),
+    ],
+    ("08", "pair_loss"): [
+        (
+            "def pair_loss(chosen, rejected):\n    return sum(math.log(1 + math.exp(a - b)) for a, b in zip(chosen, rejected)) / len(chosen)",
+            "expected 0.1269",
+        ),
+        (
+            "def pair_loss(chosen, rejected):\n    return sum(math.log(1 + math.exp(b - a)) for a, b in zip(chosen, rejected))",
+            "expected 1.4",
+        ),
+    ],
+    ("09", "mixture_divergence"): [
+        (
+            "def mixture_divergence(p, q, beta):\n    return beta * float(kl(torch.tensor(p), torch.tensor(q)))",
+            "expected 0.1017",
+        ),
+        (
+            "def mixture_divergence(p, q, beta):\n    return sum(a - b for a, b in zip(p, q))",
+            "expected 0.1017",
+        ),
+    ],
+    ("09", "kept_shares"): [
+        (
+            "def kept_shares(share, solved):\n    return [a * b for a, b in zip(share, solved)]",
+            "expected [0.75",
+        ),
+        ("def kept_shares(share, solved):\n    return solved", "expected [0.75"),
+    ],
     ("10", "pass_product"): [
         (
             "def pass_product(n, c, k):\n    return 1 - (1 - c / n) ** k",
@@ -193,7 +242,7 @@ def answer(path, name, source=None):
     return run_cells(notebook, [solved, checked], replaced)[checked]
 
 
-@pytest.mark.parametrize("path", CHECKED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_two_to_four_exercises_with_difficulty_minutes_and_a_check(path):
     notebook, found = exercises(path)
     headings = [
@@ -241,7 +290,7 @@ def test_the_committed_copy_is_the_one_that_make_exercises_makes(path):
     ), f"{path.name} changed, its learner's copy did not: run `make exercises`"
 
 
-@pytest.mark.parametrize("path", CHECKED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_no_solution_is_left_in_the_copy(path):
     notebook, found = exercises(path)
     copied = "\n".join(cell.source for cell in learner_copy(notebook, path.name).cells)
