@@ -144,6 +144,7 @@ def test_an_end_is_read_and_a_reply_cut_off_has_none(judge):
     assert judge._read("Hello!", "word " * 200, "en")[-1] != end
 
 
+@pytest.mark.slow
 def test_training_teaches_the_pairs_and_resuming_loads_what_was_finished(tmp_path):
     pairs = preference_pairs(FEW)
     reward = train_reward_model(
@@ -257,6 +258,7 @@ def test_a_few_steps_leave_a_card_and_facts(tmp_path, sft2, few_rows):
     assert facts["replies"] and set(facts["refused"]["after"]) == {"harmful", "benign"}
 
 
+@pytest.mark.slow
 def test_the_kl_arm_has_a_kl_term_and_asks_the_judge_alone(tmp_path, sft2, few_rows):
     held = ARMS["align-kl"](SMALL, tmp_path / "held", folders={"reject": sft2}, **QUICK)
     assert "kl" in held["facts"]["curve"][0]

@@ -39,6 +39,7 @@ def test_every_implementation_has_the_gradients_of_the_full_logits(name, trainab
         assert torch.allclose(got, wanted, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_run_case_measures_in_processes_and_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(bench, "IMPLEMENTATIONS", {"fused": bench.fused})
     results = bench.run_case((8, 4, 8, 50), SMALL | {"trainable": True, "sparse": False}, repeat=2, threads=1)

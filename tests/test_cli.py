@@ -62,6 +62,7 @@ def test_doctor_finds_the_tiny_scale_healthy(capsys, monkeypatch):
         assert f"ok   {finding}" in said
 
 
+@pytest.mark.slow
 def test_chat_answers_a_piped_question():
     run = subprocess.run(
         [sys.executable, "-m", "r1lab", "chat", "tiny-base"],

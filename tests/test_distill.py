@@ -160,6 +160,7 @@ def test_an_arm_on_the_clock_stops_when_its_seconds_are_spent(tmp_path, teacher)
     assert 1 <= run["facts"]["steps"] < 100
 
 
+@pytest.mark.slow
 def test_the_clock_stands_still_while_validation_is_looked_at(tmp_path, teacher, written, monkeypatch):
     import time
 

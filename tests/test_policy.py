@@ -78,6 +78,7 @@ def test_greedy_decoding_is_what_transformers_generates(policy):
     assert agree >= len(prompts) - 1  # a tie between two tokens may fall the other way in another batch shape
 
 
+@pytest.mark.slow
 def test_samples_follow_the_probabilities(policy):
     import torch
 

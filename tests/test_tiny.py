@@ -110,6 +110,7 @@ def test_hidden_tests_are_hidden():
             assert len(cases) >= 4 and not shown & {arguments[0] for arguments, _ in cases}
 
 
+@pytest.mark.slow
 def test_pretraining_never_sees_a_problem_of_any_split():
     rows = [row for split in ("train", "validation", "test") for row in load_problems(split)]
     exclude = frozenset(normalise(row["prompt"]) for row in rows)

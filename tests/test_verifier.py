@@ -381,6 +381,7 @@ def test_nothing_is_left_when_the_parent_ends(ending):
     assert gone(json.loads(done.stdout), 10.0), done.stderr
 
 
+@pytest.mark.slow
 @needs_proc
 def test_nothing_is_left_when_the_parent_is_killed_in_the_middle():
     parent = subprocess.Popen([sys.executable, "-c", STARTED + BUSY], stdout=subprocess.PIPE, text=True)
@@ -431,6 +432,7 @@ def judge_cases(_=None):
     )
 
 
+@pytest.mark.slow
 def test_every_context_gives_the_same_verdicts(monkeypatch):
     """math-verify's own time limits work in the main thread only; ours hold wherever a trainer may call from."""
     verifier = Verifier(limit_s=0.3)  # to be quick; the spawned process keeps the real limit

@@ -281,7 +281,7 @@ def run_case(sizes: tuple, options: dict, *, repeat: int, threads: int) -> dict[
         for _ in range(repeat):
             for name, worker in workers.items():
                 seconds, peak = worker.submit(_once).result()
-                results[name]["seconds"].append(round(seconds, 4))
+                results[name]["seconds"].append(round(seconds, 6))
                 results[name]["peak_mb"].append(None if peak is None else round(peak, 1))
         for name, worker in workers.items():
             if name != FLOOR:
