@@ -152,7 +152,13 @@ def test_the_plans_add_up_what_the_notebooks_take():
         return f"{total // 60}:{total % 60:02}"
 
     assert f"3:08 + 1:09 = {clock(seconds['04'] + seconds['02'])}" in meetup
-    assert f"needed for {clock(sum(seconds.values()) - seconds['03'])} in the whole day" in day
+    taught = [
+        name
+        for name in seconds
+        if re.search(rf"^\|.*\*\*Notebook {name}\*\*|start notebook {name}", day, re.MULTILINE | re.I)
+    ]
+    assert taught == ["00", "01", "02", "04", "05", "06", "07"]
+    assert f"needed for {clock(sum(seconds[name] for name in taught))} in the whole day" in day
 
 
 def test_the_replay_is_the_recorded_run(capsys, monkeypatch):
