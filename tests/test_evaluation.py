@@ -434,6 +434,16 @@ def test_compare_greedy():
     assert (result["low"], result["high"]) == paired_interval(9, 12, 1, 8)
 
 
+def test_compare_of_pooled_seeds_keeps_the_interval_around_the_difference():
+    """Pooled verdicts are fractions: McNemar's counts of 0 and 1 would find nothing at all in them."""
+    before = made_report([1 / 3] * 30 + [2 / 3] * 30, [0] * 60)
+    after = made_report([2 / 3] * 40 + [1.0] * 20, [0] * 60)
+    result = compare(before, after)
+    assert result["difference"] == pytest.approx(50 / 180)
+    assert 0 < result["low"] < result["difference"] < result["high"]
+    assert result["test"] == "paired bootstrap" and result["p"] < 0.01
+
+
 def test_compare_sampled_pairs_the_problems():
     """Problems of very different difficulty and a small steady gain: only a paired interval can see it."""
     rng = random.Random(0)

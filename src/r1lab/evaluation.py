@@ -355,8 +355,9 @@ def pool(reports: Sequence[Report], label: str = "") -> Report:
 def compare(before: Report, after: Report, metric: str = "greedy_accuracy", *, resamples: int = 1000) -> dict:
     """after - before on the same problems: the difference, its 95 % interval and a p-value.
 
-    Greedy metrics: Newcombe's paired interval and McNemar's exact test. Others: problems resampled in pairs, and
-    twice the share of resamples on the far side of zero (never under 1/resamples).
+    Greedy metrics of one seed: Newcombe's paired interval and McNemar's exact test. Others, and pooled seeds (their
+    greedy verdicts are fractions): problems resampled in pairs, and twice the share of resamples on the far side of
+    zero (never under 1/resamples).
     Raises ValueError when the reports hold different problems or lack the metric.
     """
     rows = {row["id"]: row for row in after["rows"]}
@@ -374,7 +375,7 @@ def compare(before: Report, after: Report, metric: str = "greedy_accuracy", *, r
     (old, old_counts), (new, new_counts) = ((sums[kept], counts[kept]) for sums, counts in columns)
     values = {"before": float(old.sum() / old_counts.sum()), "after": float(new.sum() / new_counts.sum())}
     result = {"metric": metric, "n": len(old), **values, "difference": values["after"] - values["before"]}
-    if metric in GREEDY:
+    if metric in GREEDY and np.isin([old, new], (0, 1)).all():
         cells = [int(np.sum((old == was) & (new == now))) for was, now in ((1, 1), (0, 1), (1, 0), (0, 0))]
         low, high = paired_interval(*cells)
         _, improved, worsened, _ = cells
