@@ -25,10 +25,9 @@ from r1lab.stages.checkpoints import RECORD, find_parents, save_stage
 from r1lab.stages.grpo import (
     MetricsLog,
     build_config,
-    drop_checkpoints,
-    last_checkpoint,
     load_trainable,
     machine_args,
+    run_trainer,
     write_json,
 )
 
@@ -376,12 +375,9 @@ def _train_on_the_clock(
 ) -> dict[str, Any]:
     """Train until the seconds are spent, then save."""
     budget = equal_seconds(output, budget)
-    if not resume:
-        drop_checkpoints(output)
     watch = Stopwatch(scale, trainer.processing_class, output, budget=budget, looks=looks, resume=resume)
     trainer.add_callback(watch)
-    trainer.train(resume_from_checkpoint=last_checkpoint(output))
-    run = {"history": trainer.state.log_history, "trainer": trainer}
+    run = run_trainer(trainer, resume=resume)
     steps, rate = trainer.state.global_step, trainer.args.learning_rate
     recipe = f"{name}: {steps} steps of {scale.groups * scale.group_size} completions, rate {rate:g}"
     return _finish(run, watch, scale, output, parents, seed, recipe, facts={"budget": budget})
