@@ -266,6 +266,7 @@ def test_the_kl_arm_has_a_kl_term_and_asks_the_judge_alone(tmp_path, sft2, few_r
     assert "a reward model alone" in json.loads((tmp_path / "held" / RECORD).read_text())["recipe"]
 
 
+@pytest.mark.slow
 def test_dpo_trains_on_the_pairs(tmp_path, sft2, few_rows):
     run = train_dpo(SMALL, tmp_path / "out", folders={"reject": sft2}, **QUICK)
     assert any("rewards/margins" in row for row in run["history"])

@@ -142,7 +142,7 @@ def test_a_student_learns_what_it_is_shown(tmp_path, teacher, written, arm):
     assert ("1+1=2" in text) == (arm == "distill")
 
 
-@pytest.mark.parametrize("arm", ["distill-rl", "distill-on-policy"])
+@pytest.mark.parametrize("arm", ["distill-rl", pytest.param("distill-on-policy", marks=pytest.mark.slow)])
 def test_an_arm_on_the_clock_moves_the_student(tmp_path, teacher, arm):
     before, _ = load_model("tiny-student-base")
     scale = replace(SMALL, groups=6, group_size=8)  # enough completions that some group is mixed

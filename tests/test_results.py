@@ -73,7 +73,9 @@ def test_without_the_language_reward_consistency_is_measurably_lower(free):
 
 
 def test_the_filter_beats_random_samples():
-    chosen, random = (pool([run["report"] for run in load_seeds(name)]) for name in ("reject", "reject-random"))
+    chosen, random = (
+        pool([run["report"] for run in load_seeds(name)]) for name in ("reject", "reject-random")
+    )
     assert compare(random, chosen, "sampled_accuracy")["low"] > 0
 
 

@@ -96,7 +96,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=[pytest.mark.slow] if "LoRA" in name else []) for name in CASES]
+)
 def test_ten_steps_end_in_the_same_parameters(case, tokenizer, tmp_path, monkeypatch):
     from trl import GRPOTrainer
 

@@ -299,7 +299,7 @@ def test_only_what_hangs_is_killed_and_sympy_is_imported_once():
 
 @needs_proc
 def test_a_worker_that_dies_between_two_questions_answers_none_of_them():
-    verifier = Verifier(limit_s=1.0)
+    verifier = Verifier(limit_s=10.0)  # nothing hangs here, but starting again is slow on a busy machine
     assert verifier.verify("5", "\\sqrt{25}")
     for pid in in_session([verifier.service.pid]):
         if pid != verifier.service.pid:
