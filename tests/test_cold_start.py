@@ -251,10 +251,12 @@ def test_a_few_steps_of_sft_and_a_checkpoint_the_next_stage_accepts(parents, tmp
 
 
 def test_half_written_data_are_made_again(tmp_path):
-    cold_start.save_data([{"id": "a"}], {"rows": 1}, tmp_path)
-    assert cold_start.load_data(tmp_path) == ([{"id": "a"}], {"rows": 1})
+    facts = {"rows": 1, "drawn_by": {"seed": 0}}
+    cold_start.save_data([{"id": "a"}], facts, tmp_path)
+    assert cold_start.load_data(tmp_path, {"seed": 0}) == ([{"id": "a"}], facts)
+    assert cold_start.load_data(tmp_path, {"seed": 1}) is None  # another run's data
     (tmp_path / "facts.json").unlink()
-    assert cold_start.load_data(tmp_path) is None
+    assert cold_start.load_data(tmp_path, {"seed": 0}) is None
 
 
 def test_the_loss_is_on_the_completion_only(tmp_path):

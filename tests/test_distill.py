@@ -191,6 +191,8 @@ def test_traces_survive_a_killed_run(tmp_path, teacher, written, monkeypatch):
     assert len(calls) == 1
     assert ARMS["distill"](SMALL, tmp_path, **options)["seconds"] < 1000
     assert len(calls) == 2
+    ARMS["distill"](SMALL, tmp_path, resume=True, seed=1, **options)  # another seed's traces are not its own
+    assert len(calls) == 3
 
 
 def test_an_arm_on_the_clock_gets_the_seconds_of_the_run_beside_it(tmp_path):

@@ -110,13 +110,15 @@ def save_data(rows: list[dict], facts: dict, folder: Path) -> None:
     write_json(facts, folder / "facts.json")
 
 
-def load_data(folder: Path) -> tuple[list[dict], dict] | None:
-    """What `save_data` wrote there, or None when it did not finish."""
-    if not (folder / "facts.json").is_file():
+def load_data(folder: Path, drawn_by: dict) -> tuple[list[dict], dict] | None:
+    """What `save_data` wrote there; None when it did not finish, or when its facts tell of other settings."""
+    path = folder / "facts.json"
+    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if facts.get("drawn_by") != drawn_by:
         return None
     with open(folder / "rows.jsonl", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
-    return rows, json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    return rows, facts
 
 
 def data_card(facts: dict) -> str:
@@ -167,9 +169,15 @@ def train_cold_start(
     parents = find_parents(scale, "cold_start", folders)
     started, folder = time.monotonic(), Path(output) / DATA_FOLDER
     set_threads()
-    found = load_data(folder) if resume else None
+    drawn_by = {
+        "seed": seed,
+        "clean": clean,
+        "parents": {name: Path(path).name for name, path in parents.items()},
+    }
+    found = load_data(folder, drawn_by) if resume else None
     if not found:
-        found = build_cold_start(scale, parents, seed=seed, clean=clean)
+        rows, facts = build_cold_start(scale, parents, seed=seed, clean=clean)
+        found = rows, {**facts, "drawn_by": drawn_by}
         save_data(*found, folder)
     rows, facts = found
     gc.collect()  # the policies that were asked

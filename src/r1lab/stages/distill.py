@@ -167,11 +167,14 @@ def drop_reasoning(rows: list[dict]) -> list[dict]:
 def _find_traces(scale: Scale, output: Path, teacher: str, *, seed: int, resume: bool, prompts: int) -> dict:
     """{"traces", "general", "seconds"} of the teacher's writing, kept in `output`: a resumed run does not write again."""
     path = output / "traces.json"
+    drawn_by = {"teacher": Path(teacher).name, "seed": seed, "prompts": prompts}
     if resume and path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["drawn_by"] == drawn_by:
+            return found
     path.unlink(missing_ok=True)
     started = time.perf_counter()
-    found = {"traces": write_traces(scale, teacher, seed=seed, prompts=prompts)}
+    found = {"drawn_by": drawn_by, "traces": write_traces(scale, teacher, seed=seed, prompts=prompts)}
     found["general"] = write_general(scale, teacher) if scale.problems == "tiny" else []
     found["seconds"] = round(time.perf_counter() - started, 1)
     write_json(found, path)

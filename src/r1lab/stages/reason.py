@@ -116,7 +116,7 @@ def train_reason(
         scale=scale,
         seed=seed,
         parents=parents,
-        recipe=f"GRPO, {trainer.args.max_steps} steps of {scale.groups} groups of {scale.group_size} on {len(dataset)} problems, rate "
+        recipe=f"GRPO, {trainer.state.global_step} steps of {scale.groups} groups of {scale.group_size} on {len(dataset)} problems, rate "
         f"{trainer.args.learning_rate:g}, KL coefficient {trainer.args.beta:g}; the rewards of R1-Zero + "
         f"{language_weight:g} language consistency",
         seconds=run["seconds"],
