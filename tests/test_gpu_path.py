@@ -379,9 +379,12 @@ def test_vllm_is_told_whose_adapter_speaks(monkeypatch):
         vllm_engine=1,
         fast_generate=fast_generate,
         load_lora=lambda *given, **more: (given, more),
+        generation_config=SimpleNamespace(eos_token_id=[0, 9]),
     )
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=dict))
-    tokenizer = SimpleNamespace(apply_chat_template=lambda messages, **_: messages[-1]["content"])
+    tokenizer = SimpleNamespace(
+        apply_chat_template=lambda messages, **_: messages[-1]["content"], chat_template=None, eos_token_id=0
+    )
     for adapter in ("default", None, "runs/zero"):
         groups = Policy(model, tokenizer, adapter).generate(
             ["2+2?"], samples=2, temperature=1.0, max_new_tokens=3
@@ -392,4 +395,16 @@ def test_vllm_is_told_whose_adapter_speaks(monkeypatch):
         None,
         (("runs/zero",), {}),
     ]
-    assert asked[0][0] | {"n": 2, "temperature": 1.0, "top_k": -1, "max_tokens": 3} == asked[0][0]
+    wanted = {"n": 2, "temperature": 1.0, "top_k": -1, "max_tokens": 3, "stop_token_ids": [0, 9]}
+    assert asked[0][0] | wanted == asked[0][0]
+
+
+def test_without_vllm_every_end_ends_a_completion(on_a_gpu, monkeypatch):
+    model, tokenizer = load_trainable(on_a_gpu)
+    model.for_inference = lambda: None
+    policy = Policy(model, tokenizer)
+    (whole,) = policy.generate(["Solve for x: (x+2)*3-5+1=26"], max_new_tokens=60)[0]
+    (stop,) = tokenizer(".", add_special_tokens=False)["input_ids"]
+    model.generation_config.eos_token_id = [tokenizer.eos_token_id, stop]
+    (short,) = policy.generate(["Solve for x: (x+2)*3-5+1=26"], max_new_tokens=60)[0]
+    assert "." in whole.text and short.text == whole.text.partition(".")[0] and not short.truncated

@@ -1,10 +1,11 @@
 """Loading and sampling the shipped model, and what is said when a model is missing or broken."""
 
+import json
 import shutil
 
 import pytest
 
-from r1lab.policy import find_model, load_model, load_policy
+from r1lab.policy import end_tokens, find_model, load_model, load_policy
 from r1lab.prompts import TAGS, format_completion
 from r1lab.scale import DATA, SCALES, get_scale, output_folder
 
@@ -103,6 +104,37 @@ def test_a_cut_completion_says_so(policy):
     assert sample.truncated and sample.tokens == 1
     (sample,) = policy.generate(["Hello!"], max_new_tokens=60)[0]
     assert not sample.truncated and sample.tokens < 60
+
+
+@pytest.fixture(scope="module")
+def two_ends(tmp_path_factory):
+    """A folder with tiny-base, whose generation settings name a second end of a completion: the full stop."""
+    folder = tmp_path_factory.mktemp("ends") / "model"
+    shutil.copytree(BASE, folder)
+    settings = json.loads((folder / "generation_config.json").read_text())
+    (stop,) = load_policy(BASE).tokenizer(".", add_special_tokens=False)["input_ids"]
+    (folder / "generation_config.json").write_text(
+        json.dumps(settings | {"eos_token_id": [settings["eos_token_id"], stop]})
+    )
+    return folder
+
+
+def test_a_completion_ends_at_whichever_end_comes_first(policy, two_ends):
+    prompts = ["Solve for x: (x+2)*3-5+1=26", "What is 3+4?", "Hello!"]
+    whole = policy.generate(prompts, max_new_tokens=60)
+    short = load_policy(two_ends).generate(prompts, max_new_tokens=60)
+    for (one,), (other,) in zip(whole, short, strict=True):
+        assert other.text == one.text.partition(".")[0] and not other.truncated
+        assert other.tokens < one.tokens or "." not in one.text
+    assert any("." in one.text for (one,) in whole)
+
+
+def test_what_closes_a_reply_in_the_chat_template_is_an_end_too(policy):
+    """As in Qwen3's base models, whose template closes with a token that neither of the two files need name."""
+    model, tokenizer = load_model("tiny-base")
+    assert end_tokens(model, tokenizer) == [tokenizer.eos_token_id]
+    tokenizer.chat_template = tokenizer.chat_template.replace("eos_token", "pad_token")
+    assert end_tokens(model, tokenizer) == sorted([tokenizer.eos_token_id, tokenizer.pad_token_id])
 
 
 def test_sampling_does_not_disturb_the_caller(policy):

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from r1lab.scale import SCALES
+from r1lab.policy import load_policy
+from r1lab.scale import DATA, SCALES
 from r1lab.stages.grpo import last_checkpoint, make_grpo_args
 from r1lab.stages.zero import make_zero_trainer, train_zero, zero_rewards
 
@@ -34,6 +36,34 @@ def test_a_few_steps_move_the_policy_and_log_every_reward(tmp_path):
     for name in ("accuracy", "logic", "code", "format", "self_check", "language_share_of_target"):
         assert all(f"rewards/{name}/mean" in row for row in steps)
     assert all(math.isfinite(row["rewards/format/mean"]) for row in steps)
+
+
+def test_every_end_of_a_completion_ends_it_in_training_too(tmp_path):
+    folder, said = tmp_path / "model", []
+    shutil.copytree(DATA / "models" / "tiny-zero", folder)
+    settings = json.loads((folder / "generation_config.json").read_text())
+    stop = load_policy(folder).tokenizer(".", add_special_tokens=False)["input_ids"]
+    settings["eos_token_id"] = [settings["eos_token_id"], *stop]
+    (folder / "generation_config.json").write_text(json.dumps(settings))
+    trainer = make_zero_trainer(SMALL, tmp_path / "run", model=folder, max_steps=1, save_strategy="no")
+    trainer.reward_funcs[0] = lambda completions, **_: (
+        said.extend(c[0]["content"] for c in completions) or [0.0 for _ in completions]
+    )
+    trainer.train()
+    assert len(said) == 8 and all(text.count(".") <= 1 for text in said)
+    assert sum(text.endswith(".") for text in said) >= 6, "tiny-zero writes one sentence after another"
+    (log,) = [row for row in trainer.state.log_history if "reward" in row]
+    assert log["completions/clipped_ratio"] <= 0.25
+
+
+def test_vllm_is_told_of_every_end(tmp_path, monkeypatch):
+    asked = []
+    fake = type("Fake", (), {"__init__": lambda self, **given: asked.append(given), "remove_callback": print})
+    monkeypatch.setattr("r1lab.stages.grpo.trainer_class", lambda scale: fake)
+    monkeypatch.setattr("r1lab.stages.grpo.end_tokens", lambda model, tokenizer: [1, 7])
+    for use_vllm in (True, False):
+        make_zero_trainer(SMALL, tmp_path, use_vllm=use_vllm)
+    assert [given["args"].generation_kwargs for given in asked] == [{"stop_token_ids": [1, 7]}, None]
 
 
 def test_watched_functions_are_never_paid():

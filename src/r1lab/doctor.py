@@ -62,7 +62,7 @@ def check_policy(scale: Scale) -> Iterator[Finding]:
     """Template tail, stop token, reward spread in a probe batch, the longest sample's memory, and the ETA."""
     import torch
 
-    from r1lab.policy import load_policy, set_threads
+    from r1lab.policy import end_tokens, load_policy, set_threads
     from r1lab.problems import load_scale_problems, take_balanced
     from r1lab.rewards import grade_many
 
@@ -72,12 +72,8 @@ def check_policy(scale: Scale) -> Iterator[Finding]:
     rendered = policy.render(render_prompt("2+2?", template=scale.template))
     tail = rendered[-30:]
     yield not tail.endswith("<think>"), "template tail", f"the policy continues {tail!r}"
-    end = tokenizer.eos_token
-    yield (
-        end is not None,
-        "stop token",
-        f"{end!r} (id {tokenizer.eos_token_id}), padding {tokenizer.pad_token!r}",
-    )
+    ends = [f"{tokenizer.decode([end])!r} (id {end})" for end in end_tokens(policy.model, tokenizer)]
+    yield (bool(ends), "stop token", f"{' or '.join(ends) or 'none'}, padding {tokenizer.pad_token!r}")
     tags = tokenizer.decode(
         tokenizer(format_completion("a", "b"), add_special_tokens=False)["input_ids"],
         skip_special_tokens=True,

@@ -97,7 +97,31 @@ def load_model(name: str | Path, dtype: str = "float32", device: str | None = No
         ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    agree_on_ends(model, tokenizer)
     return model, tokenizer
+
+
+def end_tokens(model, tokenizer) -> list[int]:
+    """Ids of every token that ends a completion: the tokenizer's, those of the model's generation settings, and the one
+    that closes a reply in the chat template.
+
+    They need not agree: Qwen3's base models name `<|im_end|>` in one file and `<|endoftext|>` in another.
+    """
+    named = model.generation_config.eos_token_id
+    ends = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])} - {None}
+    if tokenizer.chat_template:
+        talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "reply"}]
+        closing = tokenizer.apply_chat_template(talk, tokenize=False).rpartition("reply")[2]
+        ends |= {*tokenizer(closing, add_special_tokens=False)["input_ids"][:1]} & {
+            *tokenizer.all_special_ids
+        }
+    return sorted(ends)
+
+
+def agree_on_ends(model, tokenizer) -> None:
+    """Write all of `end_tokens` where transformers, TRL and vLLM look for them: into the model's generation settings."""
+    ends = end_tokens(model, tokenizer)
+    model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends or None
 
 
 def merge_adapter(folder: str | Path, output: str | Path, dtype: str = "auto") -> Path:
@@ -195,6 +219,7 @@ class Policy:
             (i for i in range(len(prompts)) for _ in range(samples)), key=lambda i: (len(rendered[i]), i)
         )
         results: list[list[Sample]] = [[] for _ in prompts]
+        ends = end_tokens(self.model, self.tokenizer)
         was_training = self.model.training
         self.model.eval()
         device = next(self.model.parameters()).device
@@ -210,12 +235,13 @@ class Policy:
                 add_special_tokens=False,
             ).to(device)
             completions = self._continue(
-                inputs["input_ids"], inputs["attention_mask"], temperature, max_new_tokens, generator
+                inputs["input_ids"], inputs["attention_mask"], temperature, max_new_tokens, generator, ends
             )
             for i, ids in zip(chosen, completions, strict=True):
-                ended = ids[-1:] == [self.tokenizer.eos_token_id]
-                text = self.tokenizer.decode(ids, skip_special_tokens=True)
-                results[i].append(Sample(text=text, tokens=len(ids) - ended, truncated=not ended))
+                ended = ids[-1] in ends
+                said = ids[:-1] if ended else ids
+                text = self.tokenizer.decode(said, skip_special_tokens=True)
+                results[i].append(Sample(text=text, tokens=len(said), truncated=not ended))
         self.model.train(was_training)
         return results
 
@@ -224,8 +250,8 @@ class Policy:
         longest = max(texts, key=len, default="")
         return len(self.tokenizer(longest, add_special_tokens=False)["input_ids"])
 
-    def _continue(self, ids, mask, temperature: float, limit: int, generator) -> list[list[int]]:
-        """Token ids each row adds, its end token included, at most `limit`.
+    def _continue(self, ids, mask, temperature: float, limit: int, generator, ends) -> list[list[int]]:
+        """Token ids each row adds, its end token (one of `ends`) included, at most `limit`.
 
         Like `model.generate`, but rows that have ended leave the batch: one long completion in a batch of short ones
         would otherwise cost as much as a batch of long ones. ids, mask: [batch, length], padded on the left.
@@ -235,6 +261,7 @@ class Policy:
 
         cache, completions = DynamicCache(), [[] for _ in ids]
         rows, running = torch.arange(len(ids)), torch.ones(len(ids), dtype=torch.bool)
+        ends = torch.tensor(ends, dtype=torch.long, device=ids.device)
         with torch.inference_mode():
             for _ in range(limit):
                 positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
@@ -254,7 +281,7 @@ class Policy:
                 for row, token, runs in zip(rows.tolist(), ids[:, 0].tolist(), running.tolist(), strict=True):
                     if runs:
                         completions[row].append(token)
-                running = running & (ids[:, 0] != self.tokenizer.eos_token_id).cpu()
+                running = running & ~torch.isin(ids[:, 0], ends).cpu()
                 if not running.any():
                     break
                 mask = torch.cat([mask, torch.ones_like(ids)], 1)

@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 
 from r1lab.evaluation import has_self_check
 from r1lab.languages import language_share
-from r1lab.policy import load_model, set_threads
+from r1lab.policy import end_tokens, load_model, set_threads
 from r1lab.scale import Scale
 from r1lab.stages.folder import (
     drop_checkpoints,
@@ -187,6 +187,10 @@ def make_grpo_trainer(
     # The arguments first: they set up the processes, and DeepSpeed shards a model only when it is loaded after that.
     args = make_grpo_args(scale, output, reward_weights=rewards["reward_weights"], **overrides)
     policy, tokenizer = load_trainable(scale, model)
+    if args.use_vllm:  # it reads the base's settings from the hub, not what we hold
+        args.generation_kwargs = {"stop_token_ids": end_tokens(policy, tokenizer)} | (
+            args.generation_kwargs or {}
+        )
     trainer = trainer_class(scale)(
         model=policy,
         processing_class=tokenizer,

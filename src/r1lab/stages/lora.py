@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from r1lab.policy import Policy, Sample, adapter_base, rows_at_once
+from r1lab.policy import Policy, Sample, adapter_base, agree_on_ends, end_tokens, rows_at_once
 from r1lab.scale import Scale
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -62,6 +62,7 @@ def hold(scale: Scale, base: str) -> tuple[Any, Any]:
         gc.collect()
         torch.cuda.empty_cache()
         model, tokenizer = FastLanguageModel.from_pretrained(fast_inference=False, **options)
+    agree_on_ends(model, tokenizer)
     model = FastLanguageModel.get_peft_model(
         model,
         r=scale.lora_rank,
@@ -78,12 +79,18 @@ def sample(
     policy: Policy, texts: list[str], *, samples: int, temperature: float, limit: int, seed: int
 ) -> list[list[Sample]]:
     """What `Policy.generate` gives for the rendered prompts `texts`, from a model of Unsloth's."""
-    model = policy.model
+    model, ends = policy.model, end_tokens(policy.model, policy.tokenizer)
     if getattr(model, "vllm_engine", None) is not None:
         from vllm import SamplingParams
 
         how = SamplingParams(
-            n=samples, temperature=temperature, top_p=1.0, top_k=-1, max_tokens=limit, seed=seed
+            n=samples,
+            temperature=temperature,
+            top_p=1.0,
+            top_k=-1,
+            max_tokens=limit,
+            seed=seed,
+            stop_token_ids=ends,
         )
         answers = model.fast_generate(
             texts, sampling_params=how, lora_request=_request(model, policy.adapter), use_tqdm=False
@@ -114,15 +121,17 @@ def sample(
                 add_special_tokens=False,
             ).to(model.device)
             ids = model.generate(
-                **inputs, max_new_tokens=limit, pad_token_id=tokenizer.pad_token_id, **how
+                **inputs,
+                max_new_tokens=limit,
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=ends,
+                **how,
             ).tolist()
             for i, row in zip(chosen, ids, strict=True):
                 row = row[inputs["input_ids"].shape[1] :]
-                ended = tokenizer.eos_token_id in row
-                row = row[: row.index(tokenizer.eos_token_id)] if ended else row
-                results[i].append(
-                    Sample(tokenizer.decode(row, skip_special_tokens=True), len(row), not ended)
-                )
+                length = next((place for place, token in enumerate(row) if token in ends), len(row))
+                text = tokenizer.decode(row[:length], skip_special_tokens=True)
+                results[i].append(Sample(text, length, truncated=length == len(row)))
     return results
 
 
