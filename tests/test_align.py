@@ -68,6 +68,17 @@ def few_rows(monkeypatch):
 
 
 # ------------------------------------------------------------------------------------------------------- pairs
+def test_a_model_that_is_no_safetensors_is_not_loaded(tmp_path):
+    import torch
+    from transformers import AutoModelForSequenceClassification
+
+    model = AutoModelForSequenceClassification.from_pretrained(BASE, num_labels=1)
+    model.config.save_pretrained(tmp_path)
+    torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(ValueError, match=r"no model\.safetensors can be read in .*: save the model again"):
+        load_classifier(tmp_path)
+
+
 def test_the_chosen_reply_is_good_and_a_request_is_not_answered_by_its_opposite():
     rows = {row["prompt"]: row for row in TRAIN}
     pairs = preference_pairs(TRAIN)

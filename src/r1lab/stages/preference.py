@@ -123,7 +123,11 @@ def make_reward_args(scale: Scale, output: Path | str, **overrides: Any):
 
 
 def load_classifier(name: str | Path) -> tuple[Any, Any]:
-    """(model, tokenizer) of a checkpoint with its language head replaced by one number, new unless it was saved."""
+    """(model, tokenizer) of a checkpoint with its language head replaced by one number, new unless it was saved.
+
+    Read from safetensors only, like every model here: another format may run code while it is loaded. Raises ValueError
+    when the folder has none.
+    """
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from transformers.utils import logging
@@ -132,8 +136,17 @@ def load_classifier(name: str | Path) -> tuple[Any, Any]:
     logging.disable_progress_bar()
     level = logging.get_verbosity()
     logging.set_verbosity_error()  # the head is meant to be new: no warning
-    model = AutoModelForSequenceClassification.from_pretrained(path, num_labels=1, dtype=torch.float32)
-    logging.set_verbosity(level)
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            path, num_labels=1, dtype=torch.float32, use_safetensors=True
+        )
+    except OSError as error:
+        raise ValueError(
+            f"no model.safetensors can be read in {path}: save the model again with save_pretrained, other formats "
+            "are not loaded"
+        ) from error
+    finally:
+        logging.set_verbosity(level)
     tokenizer = AutoTokenizer.from_pretrained(path)
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
