@@ -160,6 +160,17 @@ def test_an_arm_on_the_clock_stops_when_its_seconds_are_spent(tmp_path, teacher)
     assert 1 <= run["facts"]["steps"] < 100
 
 
+def test_an_arm_on_the_clock_leaves_the_folder_of_another_run_alone(tmp_path, teacher):
+    import fcntl
+
+    (tmp_path / "checkpoint-1").mkdir()
+    with open(tmp_path / ".lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(BlockingIOError, match="another run is writing to"):
+            ARMS["distill-rl"](SMALL, tmp_path, folders={"align": teacher}, budget=0.2, looks=0)
+    assert (tmp_path / "checkpoint-1").is_dir()
+
+
 @pytest.mark.slow
 def test_the_clock_stands_still_while_validation_is_looked_at(tmp_path, teacher, written, monkeypatch):
     import time
