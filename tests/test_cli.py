@@ -1,5 +1,6 @@
 """The command line: every command starts, and mistakes are one sentence with exit code 2."""
 
+import json
 import subprocess
 import sys
 
@@ -42,6 +43,25 @@ def test_help_names_every_command(capsys):
 def test_eval_of_a_missing_model(capsys):
     assert main(["eval", "tiny-bass", "--limit", "4"]) == 2
     assert "tiny-base" in capsys.readouterr().err
+
+
+def test_any_checkpoint_is_judged_on_a_benchmark_and_compared_in_pairs(tmp_path, monkeypatch, capsys):
+    rows = [{"question": f"Solve for x: x+{n}=9", "answer": f"So.\n#### {9 - n}"} for n in range(2, 8)]
+    rows.append({"question": "What is 3+4?", "answer": "no mark"})
+    (tmp_path / "gsm8k_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setenv("R1LAB_REAL_DATA", str(tmp_path))
+    how = ["--benchmark", "gsm8k", "--samples", "4"]
+    assert main(["eval", "tiny-base", *how, "--output", str(tmp_path / "base.json")]) == 0
+    said = capsys.readouterr().out
+    assert "gsm8k: 6 problems, left out: {'blank': 1}" in said and "maj@4" in said and "pass@4" in said
+    assert main(["eval", "tiny-zero", *how, "--before", str(tmp_path / "base.json")]) == 0
+    said = capsys.readouterr().out
+    assert "sampled_accuracy: +" in said and "paired bootstrap" in said and "exact McNemar" in said
+    few = ["--benchmark", "logic", "--samples", "1", "--limit", "4"]
+    assert main(["eval", "tiny-zero", *few, "--before", str(tmp_path / "base.json")]) == 2
+    assert "different problems" in capsys.readouterr().err
+    assert main(["eval", "tiny-zero", "--benchmark", "gsm9k"]) == 2
+    assert "choose one of gsm8k, math_500, humaneval, logic" in capsys.readouterr().err
 
 
 def test_doctor_finds_the_tiny_scale_healthy(capsys, monkeypatch):

@@ -230,6 +230,15 @@ def test_the_hub_is_asked_for_every_part_at_the_pinned_revision(monkeypatch):
     assert made["solution"] == "5\\sqrt{2}" and dropped == {"duplicate": 7 * 1072 - 1}
 
 
+def test_what_is_not_pinned_says_so_when_it_is_loaded(monkeypatch, capsys):
+    answer_with(monkeypatch, [PUBLISHED["openmath"][0]] * SOURCES["openmath"].rows["cot"])
+    assert next(hub.load_worked_solutions())["solution"] == "42"
+    assert "OpenMathReasoning-mini is not pinned to a revision" in capsys.readouterr().out
+    answer_with(monkeypatch, [PUBLISHED["math_500"][0]] * 500)
+    load_source("math_500")
+    assert "not pinned" not in capsys.readouterr().out
+
+
 def test_a_download_with_rows_missing_is_refused(monkeypatch):
     answer_with(monkeypatch, [PUBLISHED["math_500"][0]] * 499)
     with pytest.raises(ValueError, match="MATH-500 came with 499 rows of 500: the download was cut off"):

@@ -15,7 +15,7 @@ HELP = """usage: python -m r1lab COMMAND [options]      (each takes --help)
   reject      rejection sampling, second SFT             they start from: --help)
   align       all-scenario RL with a reward model
   distill     the aligned model into a small student
-  eval        accuracy of a checkpoint with intervals    (MODEL --split --samples --output)
+  eval        accuracy of a checkpoint with intervals    (MODEL --benchmark --samples --output --before)
   chat        talk to a checkpoint, terminal or browser  (MODEL --temperature --page)
   bench       R1-Zero for three seeds, into data/runs/
   bench-stages   the later stages and their controls for three seeds, into data/runs/
@@ -117,18 +117,33 @@ def main_eval(argv: list[str]) -> None:
         "--samples", type=int, default=8, help="samples a problem at temperature 1 (64 for pass@64)"
     )
     parser.add_argument("--limit", type=int, help="only so many problems, balanced")
+    parser.add_argument(
+        "--benchmark",
+        help="instead of the scale's problems: gsm8k, math_500, humaneval or logic (files in data/benchmarks, or the hub)",
+    )
+    parser.add_argument(
+        "--before",
+        metavar="REPORT",
+        help="compare with this report of an earlier --output, problem by problem",
+    )
     parser.add_argument("--output", help="write the whole report here as JSON")
     options = parser.parse_args(argv)
-    from r1lab.evaluation import evaluate, save_report, table
+    from r1lab.evaluation import compare, evaluate, load_report, save_report, table
     from r1lab.policy import load_policy, set_threads
     from r1lab.problems import load_scale_problems, take_balanced
     from r1lab.scale import get_scale
 
     set_threads()
     scale = get_scale()
-    problems = load_scale_problems(scale, options.split)
-    if options.limit:
-        problems = take_balanced(problems, options.limit)
+    before = load_report(options.before) if options.before else None
+    if options.benchmark:
+        from r1lab.problems.hub import load_benchmark
+
+        problems, dropped = load_benchmark(options.benchmark, limit=options.limit)
+        print(f"{options.benchmark}: {len(problems)} problems, left out: {dict(dropped) or 'none'}")
+    else:
+        problems = load_scale_problems(scale, options.split)
+        problems = take_balanced(problems, options.limit or len(problems))
     policy = load_policy(options.model)
     report = evaluate(
         policy,
@@ -139,6 +154,15 @@ def main_eval(argv: list[str]) -> None:
         label=options.model,
     )
     print(table({options.model: report}))
+    most = max((k for k in report["ks"] if k > 1), default=None)
+    if most:
+        print(table({options.model: report}, columns=(f"maj@{most}", f"pass@{most}", "truncated_rate")))
+    for metric in ("greedy_accuracy", "sampled_accuracy") if before else ():
+        gain = compare(before, report, metric)
+        print(
+            f"{metric}: {100 * gain['difference']:+.1f} points [{100 * gain['low']:.1f}, {100 * gain['high']:.1f}] "
+            f"against {options.before} ({gain['test']}, p = {gain['p']:.1g})"
+        )
     if options.output:
         save_report(report, options.output)
         print(f"report written to {options.output}")

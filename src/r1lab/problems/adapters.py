@@ -135,7 +135,7 @@ def _require(row: Mapping, number: int, source: str, *names: str) -> None:
         if name not in row:
             raise ValueError(
                 f"row {number} of {source} has no {name!r}, only {', '.join(sorted(row)) or 'nothing'}: "
-                "the data set has changed, load the revision that r1lab.problems.hub pins"
+                "the data set has changed, load the version that r1lab.problems.hub names"
             )
 
 

@@ -5,16 +5,18 @@ newest version is taken and `revision` is None.
 """
 
 import errno
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from r1lab.problems import adapters, read_lines
+from r1lab.problems import adapters, load_problems, read_lines, take_balanced
 from r1lab.problems.adapters import DAPO_MATH, OPENMATH, STRATOS, dapo_row, openmath_row, stratos_row
 from r1lab.prompts import format_completion
 from r1lab.rewards import grade_many
+from r1lab.scale import DATA
 
 MATH_SUBJECTS = (
     "algebra", "counting_and_probability", "geometry", "intermediate_algebra", "number_theory", "prealgebra", "precalculus",
@@ -47,8 +49,8 @@ SOURCES = {
     ),
     # Worked solutions with long chains of thought, for the cold start: from DeepSeek-R1 (mathematics, code, science) ...
     "stratos": Source(STRATOS, "9e9adba943911a9fc44dffcb30aaa18dc96ae6df", {"train": 16_710}, stratos_row),
-    # ... and a part of nvidia/OpenMathReasoning. Not pinned: of its one upload we know the short hash only, 5ea611a,
-    # and the hub wants a whole one.
+    # ... and a part of nvidia/OpenMathReasoning. NOT PINNED: of its one upload we know the short hash only, 5ea611a,
+    # and the hub wants all 40 digits. Loading it says so.
     "openmath": Source(OPENMATH, None, {"cot": 19_252}, openmath_row),
     # Grade-school word problems (Cobbe et al., 2021).
     "gsm8k": Source(
@@ -77,6 +79,32 @@ SOURCES = {
         adapters.humaneval_row,
     ),
 }
+
+
+# What a checkpoint is judged on beside its own problems -> the file that holds it, where there is one.
+BENCHMARKS = {
+    "gsm8k": "gsm8k_test.jsonl",
+    "math_500": "math_500_test.jsonl",
+    "humaneval": "HumanEval.jsonl.gz",
+    "logic": "",  # the puzzles of the tiny world's test split
+}
+
+
+def load_benchmark(key: str, *, limit: int | None = None) -> tuple[list[dict[str, str]], Counter]:
+    """(sound rows, why others were dropped and how many) of one of BENCHMARKS, or a fixed random `limit` of them.
+
+    From its file in data/benchmarks, or in the folder that R1LAB_REAL_DATA names; without one, from the hub. Raises as
+    `load_source` does.
+    """
+    if key == "logic":
+        rows = [row for row in load_problems("test") if row["domain"] == "logic"]
+        return take_balanced(rows, limit or len(rows)), Counter()
+    if key not in BENCHMARKS:
+        raise ValueError(f"unknown benchmark {key!r}: choose one of {', '.join(BENCHMARKS)}")
+    file = Path(os.environ.get("R1LAB_REAL_DATA") or DATA / "benchmarks") / BENCHMARKS[key]
+    return load_source(
+        key, file=file if file.is_file() else None, limit=limit, seed=None if limit is None else 0
+    )
 
 
 def load_source(
@@ -156,6 +184,10 @@ def _published(source: Source, split: str | None = None, file: Path | str | None
         return read_lines(Path(file), "the download was cut off, load it again")
     from datasets import concatenate_datasets, load_dataset
 
+    if source.revision is None:
+        print(
+            f"{source.name} is not pinned to a revision: its newest version is loaded, which may differ from ours"
+        )
     try:
         parts = [
             load_dataset(source.name, config, split=split, revision=source.revision)
