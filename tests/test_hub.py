@@ -230,6 +230,19 @@ def test_the_hub_is_asked_for_every_part_at_the_pinned_revision(monkeypatch):
     assert made["solution"] == "5\\sqrt{2}" and dropped == {"duplicate": 7 * 1072 - 1}
 
 
+def test_a_benchmark_is_read_from_its_file_or_said_to_be_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("R1LAB_REAL_DATA", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"no math_500_test\.jsonl is here: put it into data/benchmarks"):
+        hub.load_benchmark("math_500", hub=False)
+    row, gold = PUBLISHED["math_500"]
+    write(tmp_path / "math_500_test.jsonl", [row, {**row, "problem": "Another?"}])
+    rows, _ = hub.load_benchmark("math_500", hub=False)
+    assert [row["solution"] for row in rows] == [gold, gold]
+    assert len(hub.load_benchmark("math_500", limit=1)[0]) == 1
+    puzzles, _ = hub.load_benchmark("logic", limit=10)
+    assert len(puzzles) == 10 and {row["verifier"] for row in puzzles} == {"logic"}
+
+
 def test_what_is_not_pinned_says_so_when_it_is_loaded(monkeypatch, capsys):
     answer_with(monkeypatch, [PUBLISHED["openmath"][0]] * SOURCES["openmath"].rows["cot"])
     assert next(hub.load_worked_solutions())["solution"] == "42"

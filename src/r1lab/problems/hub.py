@@ -90,11 +90,13 @@ BENCHMARKS = {
 }
 
 
-def load_benchmark(key: str, *, limit: int | None = None) -> tuple[list[dict[str, str]], Counter]:
+def load_benchmark(
+    key: str, *, limit: int | None = None, hub: bool = True
+) -> tuple[list[dict[str, str]], Counter]:
     """(sound rows, why others were dropped and how many) of one of BENCHMARKS, or a fixed random `limit` of them.
 
-    From its file in data/benchmarks, or in the folder that R1LAB_REAL_DATA names; without one, from the hub. Raises as
-    `load_source` does.
+    From its file in data/benchmarks, or in the folder that R1LAB_REAL_DATA names; without one, from the hub if `hub`.
+    Raises as `load_source` does, and FileNotFoundError when there is neither.
     """
     if key == "logic":
         rows = [row for row in load_problems("test") if row["domain"] == "logic"]
@@ -102,6 +104,10 @@ def load_benchmark(key: str, *, limit: int | None = None) -> tuple[list[dict[str
     if key not in BENCHMARKS:
         raise ValueError(f"unknown benchmark {key!r}: choose one of {', '.join(BENCHMARKS)}")
     file = Path(os.environ.get("R1LAB_REAL_DATA") or DATA / "benchmarks") / BENCHMARKS[key]
+    if not hub and not file.is_file():
+        raise FileNotFoundError(
+            f"no {file.name} is here: put it into data/benchmarks, or name its folder in R1LAB_REAL_DATA"
+        )
     return load_source(
         key, file=file if file.is_file() else None, limit=limit, seed=None if limit is None else 0
     )
