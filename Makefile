@@ -168,8 +168,7 @@ clean:
 	find . -path "./.venv*" -prune -o -name __pycache__ -type d -print | xargs rm -rf
 
 distclean: clean
-	rm -rf $(VENV) .venv-trl-$(TRL_OLD) src/r1lab.egg-info
-	rm -rf $(VENV) src/r1lab.egg-info slides/node_modules
+	rm -rf $(VENV) .venv-trl-$(TRL_OLD) src/r1lab.egg-info slides/node_modules
 
 # --- the environment ------------------------------------------------------------------------------------------------
 
