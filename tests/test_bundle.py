@@ -54,10 +54,15 @@ def test_the_copy_is_the_repository_without_builds(tmp_path):
 
 def test_the_kit_can_be_read_in_a_browser(tmp_path):
     bundle.copy_repository(tmp_path)
+    course = tmp_path / "build" / "course"
+    course.mkdir(parents=True)
+    (course / "00.html").write_text('<a href="../../workshop/glossary.md#token">token</a>')
     bundle.write_kit(tmp_path)
+    assert 'href="../../workshop/glossary.html#token"' in (course / "00.html").read_text()
+    assert 'id="token"' in (tmp_path / "workshop" / "glossary.html").read_text()
     page = (tmp_path / "workshop" / "README.html").read_text()
     siblings = re.findall(r'href="([\w.-]+)"', page)
-    assert "meetup-90.html" in siblings and "handout.html" in siblings
+    assert {"meetup-90.html", "handout.html", "faq.id.html"} <= set(siblings)
     assert all((tmp_path / "workshop" / name).is_file() and not name.endswith(".md") for name in siblings)
 
 

@@ -101,9 +101,8 @@ def test_the_readmes_name_the_same_files_and_commands():
     only_english = {"README.id.md", "README.md"}
     for pattern in (r"notebooks/\d\d_\w+\.ipynb", r"python -m r1lab [a-z_-]+", r"R1LAB_\w+", r"arXiv [\d.]+"):
         assert set(re.findall(pattern, english)) == set(re.findall(pattern, indonesian)), pattern
-    assert set(relative_targets(english)) - only_english == set(
-        relative_targets(indonesian)
-    ) - only_english - {"README.md#results"}
+    translated = {target.replace(".id.md", ".md") for target in relative_targets(indonesian)}
+    assert set(relative_targets(english)) - only_english == translated - only_english - {"README.md#results"}
     minutes = [
         re.findall(r"^\| \[(\d\d)\]\([^)]*\) \|[^|]*\| ([\d-]+) \|", text, re.MULTILINE)
         for text in (english, indonesian)
@@ -120,18 +119,42 @@ def test_the_kit_is_complete():
         "day.md",
         "mail.md",
         "quiz.md",
+        "quiz.id.md",
         "glossary.md",
         "faq.md",
+        "faq.id.md",
         "handout.html",
         "handout.id.html",
     ):
         assert (kit / name).is_file() and name in (kit / "README.md").read_text()
     for plan in ("talk-45.md", "meetup-90.md", "day.md"):
         assert "cut here" in (kit / plan).read_text()
-    quiz = (kit / "quiz.md").read_text()
-    assert (
-        len(re.findall(r"^\*\*\d+\. ", quiz, re.MULTILINE)) == quiz.count("<summary>Answer</summary>") == 10
+
+
+def questions(text: str) -> list[tuple]:
+    """Of every heading and question: its mark, and the code and the sections of notebooks named up to the next one."""
+    text = re.sub(r"\b(?:sections?|bagian) (?=\d)", "§", text)
+    parts = re.split(r"^(## |\*\*\d+\. |\*\*)", text, flags=re.MULTILINE)[1:]
+    told = re.compile(r"`[^`]+`|\b\d\d, §\d+|</details>")
+    return [(mark, sorted(told.findall(body))) for mark, body in zip(parts[::2], parts[1::2], strict=True)]
+
+
+@pytest.mark.parametrize(("name", "count"), [("quiz", 10), ("faq", 25)])
+def test_both_languages_ask_the_same_questions_in_the_same_order(name, count):
+    english, indonesian = (
+        questions((ROOT / "workshop" / f"{name}{ending}.md").read_text(encoding="utf-8"))
+        for ending in ("", ".id")
     )
+    assert english == indonesian
+    assert len([mark for mark, _ in english if mark != "## "]) == count
+
+
+def test_a_question_that_lost_its_command_its_section_or_its_place_is_noticed():
+    ask = "## A\n**One?** `make x`, notebook 03, section 7.\n**Two?** No.\n"
+    for other in ("`make y`, notebook 03, bagian 7", "`make x`, notebook 03, bagian 8", "`make x`"):
+        assert questions(ask) != questions(ask.replace("`make x`, notebook 03, section 7", other))
+    assert questions(ask) == questions(ask.replace("section", "bagian"))
+    assert questions(ask) != questions(ask.replace("**Two?** No.\n", ""))
 
 
 def test_the_plans_add_up_what_the_notebooks_take():
@@ -151,14 +174,18 @@ def test_the_plans_add_up_what_the_notebooks_take():
     def clock(total):
         return f"{total // 60}:{total % 60:02}"
 
-    assert f"3:08 + 1:09 = {clock(seconds['04'] + seconds['02'])}" in meetup
+    both = " + ".join(clock(seconds[name]) for name in ("04", "02"))
+    assert f"{both} = {clock(seconds['04'] + seconds['02'])}" in meetup
     taught = [
         name
         for name in seconds
         if re.search(rf"^\|.*\*\*Notebook {name}\*\*|start notebook {name}", day, re.MULTILINE | re.I)
     ]
-    assert taught == ["00", "01", "02", "04", "05", "06", "07"]
-    assert f"needed for {clock(sum(seconds[name] for name in taught))} in the whole day" in day
+    assert taught == [name for name in seconds if name != "03"]  # 03 is offered instead of 08
+    total, parts = sum(seconds[name] for name in taught), " + ".join(clock(seconds[name]) for name in taught)
+    assert f"needed for {clock(total)} in the whole day ({parts})" in day
+    for name in taught:  # and each row that starts a notebook says what it costs
+        assert re.search(rf"(?:\*\*N|n)otebook {name}\b[^|]*\| {clock(seconds[name])} \|", day), name
 
 
 def test_the_replay_is_the_recorded_run(capsys, monkeypatch):

@@ -95,12 +95,13 @@ def write_pages(target: Path) -> None:
 
 
 def write_kit(target: Path) -> None:
-    """The teacher's kit as HTML beside its Markdown, for browsers that have no GitHub in between."""
+    """The teacher's kit as HTML beside its Markdown, for browsers that have no GitHub in between; pages link to pages."""
+    to_kit = re.compile(r'href="((?:\.\./\.\./workshop/)?[\w.-]+)\.md(?=[#"])')
     for path in (target / "workshop").glob("*.md"):
-        body = re.sub(
-            r'href="([\w-]+)\.md', r'href="\1.html', markdown_html(path.read_text(encoding="utf-8"))
-        )
+        body = to_kit.sub(r'href="\1.html', markdown_html(path.read_text(encoding="utf-8")))
         write_text(path.with_suffix(".html"), document(path.stem, body))
+    for notebook in (target / "build" / "course").glob("*.html"):  # the notebooks name the glossary
+        write_text(notebook, to_kit.sub(r'href="\1.html', notebook.read_text(encoding="utf-8")))
 
 
 def collect_wheels(folder: Path, torch_index: str) -> None:
