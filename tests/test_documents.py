@@ -176,6 +176,13 @@ def test_the_plans_add_up_what_the_notebooks_take():
 
     both = " + ".join(clock(seconds[name]) for name in ("04", "02"))
     assert f"{both} = {clock(seconds['04'] + seconds['02'])}" in meetup
+    cells = re.findall(r"^\| (\d\d) \| [^|]+ \| (\d+):(\d\d) \| (\d):(\d\d):(\d\d) \|", meetup, re.MULTILINE)
+    for name, begin in (("04", 24 * 60), ("02", 50 * 60)):
+        told = [list(map(int, numbers)) for of, *numbers in cells if of == name]
+        assert sum(60 * minutes + rest for minutes, rest, *_ in told) == seconds[name]
+        for minutes, rest, *done in told:  # one after the other, from the moment of "Run all"
+            begin += 60 * minutes + rest
+            assert done == [begin // 3600, begin // 60 % 60, begin % 60], (name, done)
     taught = [
         name
         for name in seconds
