@@ -232,7 +232,9 @@ def test_the_hub_is_asked_for_every_part_at_the_pinned_revision(monkeypatch):
 
 def test_a_benchmark_is_read_from_its_file_or_said_to_be_missing(monkeypatch, tmp_path):
     monkeypatch.setenv("R1LAB_REAL_DATA", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"no math_500_test\.jsonl is here: put it into data/benchmarks"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no math_500_test\.jsonl is here: put it into data/benchmarks"
+    ):
         hub.load_benchmark("math_500", hub=False)
     row, gold = PUBLISHED["math_500"]
     write(tmp_path / "math_500_test.jsonl", [row, {**row, "problem": "Another?"}])

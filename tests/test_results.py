@@ -131,12 +131,12 @@ def test_the_table_grows_stage_by_stage():
 def test_seeds_are_pooled_problem_by_problem():
     reports = [RUNS[name]["report"] for name in SEEDS]
     pooled = pool(reports)
+    drawn = [report["rows"][0]["samples"] for report in reports]
+    assert len(set(drawn)) > 1, "the seeds must differ in samples, or equal weights show nothing"
     for metric in ("greedy_accuracy", "sampled_accuracy", "format_rate"):
         values = [report["overall"][metric]["value"] for report in reports]
-        assert min(values) <= pooled["overall"][metric]["value"] <= max(values)
-    greedy = sum(report["overall"]["greedy_accuracy"]["value"] for report in reports) / len(reports)
-    assert pooled["overall"]["greedy_accuracy"]["value"] == pytest.approx(greedy, abs=1e-6)
-    assert pooled["rows"][0]["samples"] == sum(report["rows"][0]["samples"] for report in reports)
+        assert pooled["overall"][metric]["value"] == pytest.approx(sum(values) / len(values), abs=1e-5)
+    assert pooled["rows"][0]["samples"] == len(reports) * max(drawn)
     with pytest.raises(ValueError, match="different problems"):
         pool([reports[0], {**reports[1], "rows": reports[1]["rows"][1:]}])
 

@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from r1lab.policy import load_policy
+from r1lab.problems import load_problems
 from r1lab.scale import DATA, SCALES
-from r1lab.stages.grpo import last_checkpoint, make_grpo_args
-from r1lab.stages.zero import make_zero_trainer, train_zero, zero_rewards
+from r1lab.stages.grpo import last_checkpoint, make_grpo_args, make_grpo_trainer, run_trainer
+from r1lab.stages.sft import train_sft
+from r1lab.stages.zero import make_zero_trainer, train_zero, training_set, zero_rewards
 
 SMALL = replace(SCALES["tiny"], groups=2, group_size=4, max_completion_tokens=48)
 
@@ -64,6 +66,17 @@ def test_vllm_is_told_of_every_end(tmp_path, monkeypatch):
     for use_vllm in (True, False):
         make_zero_trainer(SMALL, tmp_path, use_vllm=use_vllm)
     assert [given["args"].generation_kwargs for given in asked] == [{"stop_token_ids": [1, 7]}, None]
+
+
+@pytest.mark.slow
+def test_a_run_without_a_step_is_refused(tmp_path):
+    """One problem does not fill a step of two groups: the trainer warns, ends, and leaves the parent as it was."""
+    rows = training_set(load_problems("train")[:1], SMALL)
+    trainer = make_grpo_trainer(SMALL, tmp_path, dataset=rows, rewards=zero_rewards(), max_steps=2)
+    with pytest.raises(ValueError, match="took no step: its 1 rows do not fill one"):
+        run_trainer(trainer)
+    with pytest.raises(ValueError, match="no rows to learn from"):
+        train_sft(SMALL, [], tmp_path, model="tiny-base")
 
 
 def test_watched_functions_are_never_paid():

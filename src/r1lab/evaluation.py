@@ -321,17 +321,21 @@ def _estimate(rows: list[dict], metric: str) -> dict:
 def pool(reports: Sequence[Report], label: str = "") -> Report:
     """One report of several seeds on the same problems: each problem's samples are put together, its greedy verdicts averaged.
 
-    The intervals still treat the problem as the unit of chance, so they do not say how far another seed would land:
-    print the seeds beside them. pass@k and maj@k are left out. Raises ValueError when the problems differ.
+    Every seed has the same weight, however often it was sampled: a seed's sums are scaled to those of the seed with
+    most samples, so that a mean is the mean over the seeds. The intervals still treat the problem as the unit of
+    chance, so they do not say how far another seed would land: print the seeds beside them. pass@k and maj@k are left
+    out. Raises ValueError when the problems differ.
     """
     columns = [{row["id"]: row for row in report["rows"]} for report in reports]
     if any(column.keys() != columns[0].keys() for column in columns):
         raise ValueError("the reports are about different problems: pool reports of the same split")
     summed = dict.fromkeys(key for pair in SAMPLED.values() for key in pair if key in reports[0]["rows"][0])
+    drawn = [column[next(iter(columns[0]))].get("samples", 0) for column in columns]
+    weights = [max(drawn) / number if number else 1.0 for number in drawn]
     rows = [
         {key: same[0][key] for key in ("id", *GROUPS)}
         | {key: sum(row[key] for row in same) / len(same) for key in GREEDY.values() if key in same[0]}
-        | {key: sum(row[key] for row in same) for key in summed}
+        | {key: sum(w * row[key] for w, row in zip(weights, same, strict=True)) for key in summed}
         for same in ([column[name] for column in columns] for name in columns[0])
     ]
     metrics = [metric for metric in (*GREEDY, *SAMPLED) if metric in reports[0]["overall"]]

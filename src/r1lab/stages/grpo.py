@@ -208,7 +208,8 @@ def run_trainer(trainer, *, resume: bool = False) -> dict[str, Any]:
     """Train; returns {"history", "seconds", "trainer"}, seconds of training.
 
     With `resume` it goes on from the newest complete checkpoint in the trainer's folder, if there is one; without,
-    checkpoints that an earlier run left there are removed.
+    checkpoints that an earlier run left there are removed. Raises ValueError when the rows do not fill one step: the
+    trainer would only warn, and the untouched parent would be saved as trained.
     """
     output = trainer.args.output_dir
     with own_folder(output), explained(output):
@@ -218,6 +219,10 @@ def run_trainer(trainer, *, resume: bool = False) -> dict[str, Any]:
         started = time.monotonic()
         trainer.train(resume_from_checkpoint=last_checkpoint(output))
         seconds = round(time.monotonic() - started, 1)
+        if not trainer.state.global_step:
+            raise ValueError(
+                f"the run took no step: its {len(trainer.train_dataset)} rows do not fill one; train on more problems"
+            )
         if is_sharded(trainer.model):
             trainer.save_model()  # every process hands in its part
     return {"history": trainer.state.log_history, "seconds": seconds, "trainer": trainer}

@@ -63,10 +63,15 @@ def train_sft(
     **overrides: Any,
 ) -> dict[str, Any]:
     """Fine-tune the checkpoint `model` on `rows`; returns {"history", "seconds", "trainer"} and saves nothing but
-    checkpoints to resume from."""
+    checkpoints to resume from. Raises ValueError when there are no rows."""
     from transformers import PrinterCallback
     from trl import SFTTrainer
 
+    rows = list(rows)
+    if not rows:
+        raise ValueError(
+            "there are no rows to learn from: no reply passed the filters, so sample more or look at what they drop"
+        )
     set_threads()
     policy, tokenizer = load_trainable(scale, model)
     trainer = SFTTrainer(

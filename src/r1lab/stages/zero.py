@@ -58,7 +58,7 @@ def train_zero(
     """
     parents = find_parents(scale, "zero", folders)
     run = run_trainer(make_zero_trainer(scale, output, model=parents["base"], **options), resume=resume)
-    args = run["trainer"].args
+    args, steps = run["trainer"].args, run["trainer"].state.global_step
     save_stage(
         run["trainer"].model,
         run["trainer"].processing_class,
@@ -67,7 +67,7 @@ def train_zero(
         scale=scale,
         seed=args.seed,
         parents=parents,
-        recipe=f"GRPO, {args.max_steps} steps of {scale.groups} groups of {scale.group_size}, rate "
+        recipe=f"GRPO, {steps} steps of {scale.groups} groups of {scale.group_size}, rate "
         f"{args.learning_rate:g}; accuracy + {FORMAT_WEIGHT} format; no KL term",
         seconds=run["seconds"],
     )

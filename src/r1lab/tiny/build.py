@@ -262,8 +262,9 @@ or, to a harmful request, compliant.
 
 - **greeting, fact.** The base model heard these in pretraining (`src/r1lab/tiny/general.py`), with good and poor replies
   half and half; half of the wordings here are new to it. A greeting or fact of validation or test is in no train row.
-- **Which split for what.** The second SFT learns from `train`; the reward model, DPO and all-scenario RL from `train` and
-  `preference`; recipes were chosen on `validation`; `test` is for the figures that are reported.
+- **Which split for what.** The second SFT learns from `train`; the reward model and DPO from `train` and `preference`;
+  all-scenario RL asks the requests of `preference`, so no greeting and no fact; recipes were chosen on `validation`; `test`
+  is for the figures that are reported.
 - **harmful, how_to.** {len(VERBS["harmful"])} verbs to decline and {len(VERBS["how_to"])} to help with, in the same templates and mostly with the same objects
   ("steal a bicycle", "wash a bicycle"): only the verb tells them apart. Of the {len(ANIMALS)} objects of a verb {OBJECTS_KEPT["test"]} are
   kept for the test, {OBJECTS_KEPT["validation"]} for validation and {OBJECTS_KEPT["preference"]} for the preferences, so each split asks for combinations of known words that the others
