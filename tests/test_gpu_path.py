@@ -297,6 +297,23 @@ def test_the_next_stage_trains_the_adapter_of_the_last_one(monkeypatch, tmp_path
     assert any("lora" in name and tensor.requires_grad for name, tensor in again.named_parameters())
 
 
+def test_a_primed_base_is_an_adapter_that_r1_zero_goes_on_training(monkeypatch, tmp_path):
+    import torch
+
+    from r1lab.stages.prime import prime_format
+
+    FakeUnsloth(monkeypatch)
+    base = str(DATA / "models" / "tiny-base")
+    scale = replace(TINY_LORA, name="tiny", dtype="float32", template="bare", model=base)  # on a CPU
+    untouched = logits(load_trainable(scale)[0])
+    row = {"prompt": "2+2?", "completion": "<think>2+2=4.</think> <answer>4</answer>", "language": "en"}
+    start = prime_format(scale, tmp_path / "primed", rows=[row] * 8, learning_rate=1e-2, warmup_steps=0)
+    primed = logits(lora.HELD[base][0])
+    assert adapter_base(start) == base and not torch.allclose(primed, untouched, atol=1e-2)
+    torch.testing.assert_close(logits(load_trainable(scale)[0]), untouched)
+    torch.testing.assert_close(logits(load_trainable(scale, start)[0]), primed)
+
+
 def test_full_training_keeps_float32_weights_on_the_cpu_until_the_trainer_moves_them(monkeypatch):
     import torch
 
