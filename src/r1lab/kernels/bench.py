@@ -30,7 +30,7 @@ SPEC = GRPOSpec("dapo")  # on-policy, no KL term: what TRL does by default
 GROUP = 4  # completions of one question
 SHARES = (1.0, 0.875, 0.625, 0.5)  # their lengths where there is padding: 75 % of the tokens are real
 LOGIT_STD = 3.0
-CASES = {  # name: (head is trained, padding and dead groups)
+CASES = {  # name: (head is trained, padding and silent groups)
     "trainable head": (True, False),
     "frozen head": (False, False),
     "half dead, 25 % padding": (True, True),
