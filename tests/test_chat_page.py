@@ -12,6 +12,7 @@ from urllib.request import urlopen
 import pytest
 
 from r1lab.__main__ import main
+from r1lab.chat import begun_tag
 from r1lab.chat_page import LAUNCH, as_messages, make_page
 from r1lab.scale import get_scale
 
@@ -31,6 +32,12 @@ def test_a_reply_without_manners_is_shown_as_it_is():
     assert as_messages("The answer is 57.") == [{"role": "assistant", "content": "The answer is 57."}]
     assert as_messages("") == [{"role": "assistant", "content": ""}]
     assert [m["content"] for m in as_messages("Hm. <think>1+1=2.</think> So 2.")] == ["1+1=2.", "Hm.  So 2."]
+
+
+@pytest.mark.parametrize("tag", ["<think>", "</think>", "<answer>", "</answer>"])
+def test_half_a_tag_waits_for_its_other_half(tag):
+    assert [begun_tag("Hm. " + tag[:n]) for n in range(1, len(tag) + 1)] == [*range(1, len(tag)), 0]
+    assert begun_tag("2 < 3") == begun_tag("") == 0
 
 
 def test_without_gradio_the_remedy_is_said(monkeypatch, capsys):

@@ -29,6 +29,11 @@ def test_the_first_wrong_case_is_named_with_both_values():
     assert said == "square: 2 of 3 cases agree. For square(3) it gives 9; expected 6."
 
 
+def test_a_number_that_was_not_rounded_is_seen_to_be_one():
+    said = check(lambda n: n * 2954.16, lambda n: 2955, [(1,)])
+    assert said.endswith("it gives 2954.16; expected 2955.")
+
+
 def test_an_exception_is_a_sentence_not_a_crash():
     def broken(x):
         return x / 0

@@ -17,6 +17,18 @@ COLOURS = {
 LONGEST_TAG = max(map(len, COLOURS))
 
 
+def begun_tag(text: str) -> int:
+    """How many characters at the end of `text` may be the beginning of a tag that the next piece completes."""
+    return next(
+        (
+            n
+            for n in range(min(LONGEST_TAG, len(text)), 0, -1)
+            if any(n < len(tag) and tag.startswith(text[-n:]) for tag in COLOURS)
+        ),
+        0,
+    )
+
+
 def colour(pieces: Iterator[str]) -> Iterator[str]:
     """Dim the reasoning and embolden the answer of a stream of text, even where a tag is split between pieces."""
     held = ""
@@ -26,14 +38,7 @@ def colour(pieces: Iterator[str]) -> Iterator[str]:
             held = held.replace(tag, f"\0{shown}\0")
         parts = held.split("\0")
         tail = parts[-1]
-        keep = next(
-            (
-                n
-                for n in range(min(LONGEST_TAG, len(tail)), 0, -1)
-                if any(t.startswith(tail[-n:]) for t in COLOURS)
-            ),
-            0,
-        )
+        keep = begun_tag(tail)
         held = tail[len(tail) - keep :]
         yield "".join(parts[:-1]) + tail[: len(tail) - keep]
     yield held + PLAIN
@@ -47,7 +52,9 @@ def reply(policy, messages: list[dict[str, str]], temperature: float, limit: int
         policy.tokenizer, skip_prompt=True, skip_special_tokens=True, timeout=120.0
     )
     inputs = policy.tokenizer(policy.render(messages), return_tensors="pt", add_special_tokens=False)
-    how = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {"do_sample": False}
+    # all of the policy's distribution, as in training, whatever the model's own config would cut off
+    how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+    how = how if temperature else {"do_sample": False}
     thread = Thread(
         target=policy.model.generate,
         kwargs={

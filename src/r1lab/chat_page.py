@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 
-from r1lab.chat import reply
+from r1lab.chat import begun_tag, reply
 from r1lab.prompts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN, render_prompt
 from r1lab.scale import Scale
 
@@ -44,7 +44,8 @@ def make_page(policy, scale: Scale, title: str, *, temperature: float = 0.0):
         messages, text = render_prompt(question, template=scale.template), ""
         for piece in reply(policy, messages, temperature, scale.longest_answer):
             text += piece
-            yield as_messages(text)
+            yield as_messages(text[: len(text) - begun_tag(text)])
+        yield as_messages(text)
 
     return gradio.ChatInterface(
         answer,

@@ -55,7 +55,7 @@ def same(got: object, expected: object) -> bool:
 def show(value: object) -> str:
     """A value as Python writes it, floats rounded, cut to what a sentence can carry."""
     value = plain(value)
-    said = f"{value:.4g}" if isinstance(value, float) else repr(value)
+    said = f"{value:.6g}" if isinstance(value, float) else repr(value)
     return said if len(said) <= LONGEST_SHOWN else said[: LONGEST_SHOWN - 3] + "..."
 
 
