@@ -55,7 +55,9 @@ def same(got: object, expected: object) -> bool:
 def show(value: object) -> str:
     """A value as Python writes it, floats rounded, cut to what a sentence can carry."""
     value = plain(value)
-    said = f"{value:.6g}" if isinstance(value, float) else repr(value)
+    said = repr(value)
+    if isinstance(value, float):  # four digits, but never so few that a number seems to be a whole one
+        said = f"{value:.4g}" if abs(value) < 1000 else f"{value:.2f}"
     return said if len(said) <= LONGEST_SHOWN else said[: LONGEST_SHOWN - 3] + "..."
 
 
