@@ -117,6 +117,17 @@ def test_ten_kills_at_random_moments_change_nothing(processes, tmp_path):
     assert killed >= KILLS - 2  # one or two may have been quicker than we
 
 
+def test_a_run_killed_after_its_last_checkpoint_takes_no_step_too_many(tmp_path):
+    train(tmp_path, max_steps=2)
+    whole, weights = metrics(tmp_path), (tmp_path / "model.safetensors").read_bytes()
+    for name in ("model.safetensors", "stage.json"):
+        (tmp_path / name).unlink()
+    run = train(tmp_path, resume=True, max_steps=2)
+    assert metrics(tmp_path) == whole and len(whole) == 2 == run["trainer"].state.global_step
+    assert (tmp_path / "model.safetensors").read_bytes() == weights
+    assert len(train(tmp_path, resume=True, max_steps=3)["history"]) > len(whole), "more steps were asked for"
+
+
 def same_bytes(one, other):
     return (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
 

@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 def fakes(tmp_path):
     """A folder with modules that note the order in which they are imported; the function runs a program beside them."""
     names = {
-        "transformers": "class TrainerCallback: ...",
+        "transformers": "class TrainerCallback: ...\nclass TrainerState: ...",
         "trl": "class GRPOTrainer: ...",
         "peft": "",
         "unsloth": "import trl, transformers, peft",

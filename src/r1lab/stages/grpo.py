@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerState
 
 from r1lab.evaluation import has_self_check
 from r1lab.languages import language_share
@@ -216,8 +216,9 @@ def run_trainer(trainer, *, resume: bool = False) -> dict[str, Any]:
         if not resume:
             with trainer.accelerator.main_process_first():
                 drop_checkpoints(output)
-        started = time.monotonic()
-        trainer.train(resume_from_checkpoint=last_checkpoint(output))
+        started, checkpoint = time.monotonic(), last_checkpoint(output)
+        if not load_finished(trainer, checkpoint):
+            trainer.train(resume_from_checkpoint=checkpoint)
         seconds = round(time.monotonic() - started, 1)
         if not trainer.state.global_step:
             raise ValueError(
@@ -226,6 +227,22 @@ def run_trainer(trainer, *, resume: bool = False) -> dict[str, Any]:
         if is_sharded(trainer.model):
             trainer.save_model()  # every process hands in its part
     return {"history": trainer.state.log_history, "seconds": seconds, "trainer": trainer}
+
+
+def load_finished(trainer, checkpoint: str | None) -> bool:
+    """Load `checkpoint` into the trainer if it is of the run's last step, and say whether it was.
+
+    `train` looks for the end only after a step, so a run that was killed between its last checkpoint and its model would
+    take one step too many. Sharded weights only `train` can load.
+    """
+    if not checkpoint or trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled:
+        return False
+    state = TrainerState.load_from_json(os.path.join(checkpoint, "trainer_state.json"))
+    if not 0 < trainer.args.max_steps <= state.global_step:
+        return False
+    trainer._load_from_checkpoint(checkpoint)
+    trainer.state = state
+    return True
 
 
 def is_sharded(model) -> bool:
