@@ -137,6 +137,7 @@ def test_a_right_answer_on_a_wrong_step_is_not_kept():
     assert steps_hold(question, "First 13*4=52. Then 52/4=13.", "en")
     assert not steps_hold(question, "First 13*4=62. Then 62/4=13.", "en")
     assert not steps_hold(question, "First 5/0=1.", "en")
+    assert not steps_hold(question, f"First {'9' * 5000}+1=2.", "en")
     queue = "Eko is in front. Ani is behind Fitri. Fitri is behind Gita. Gita is behind Eko. Who is number 4?"
     assert steps_hold(queue, "First number 1 is Eko. Then number 2 is Gita. Then number 3 is Fitri.", "en")
     assert not steps_hold(

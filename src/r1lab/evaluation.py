@@ -57,7 +57,7 @@ SELF_CHECK = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-_SUM = r"(\d+[-+*/]\d+=-?\d+)"
+_SUM = r"(\d{1,30}[-+*/]\d{1,30}=-?\d{1,30})"  # Python reads no number of thousands of digits
 CHECKED_SUM = re.compile(rf"{_SUM}\.\s+(?:Wait, check|Tunggu, cek):\s*{_SUM}")
 FIRST_SUM = re.compile(rf"(?<![-\d]){_SUM}")  # of numbers without a sign: what `_holds` can do again
 

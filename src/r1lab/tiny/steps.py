@@ -9,7 +9,9 @@ from r1lab.tiny.generators import BEHIND, FRONT, PLACE, SAYS, VERDICT
 from r1lab.tiny.refine import phrase_pattern
 from r1lab.tiny.scribe import OPERATORS
 
-_SUM = re.compile(r"(\d+)([-+*/])(\d+)=(-?\d+)")
+_SUM = re.compile(
+    r"(\d{1,30})([-+*/])(\d{1,30})=(-?\d{1,30})"
+)  # Python reads no number of thousands of digits
 
 
 def steps_hold(prompt: str, think: str, language: str) -> bool:
