@@ -221,6 +221,8 @@ def test_prompts_that_are_too_long_are_left_out_once_and_counted(monkeypatch, ca
     assert capsys.readouterr().out == "2 of 404 problems left out: their prompts have over 400 tokens\n"
     tight = replace(scale, max_prompt_tokens=20)  # enough for the questions, not for the instruction
     assert load_scale_problems(tight, "train") == []
+    with pytest.raises(ValueError, match="unknown split 'tset': choose validation, test, train"):
+        load_scale_problems(scale, "tset")  # not, silently, the training problems
 
 
 # ---------------------------------------------------------------------------------------------------- training

@@ -66,12 +66,14 @@ def load_general(split: str) -> list[dict[str, str]]:
 
 
 def load_scale_problems(scale: Scale, split: str) -> list[dict[str, str]]:
-    """The problems a scale trains (`train`) or is judged on (`validation`, `test`)."""
+    """The problems a scale trains (`train`) or is judged on (`validation`, `test`). Raises ValueError on another split."""
     if scale.problems == "tiny":
         return load_problems(split)
     rows = _hub_problems(scale)
-    held_out = {"validation": rows[:100], "test": rows[100:300]}
-    return list(held_out.get(split) or rows[300:])
+    parts = {"validation": rows[:100], "test": rows[100:300], "train": rows[300:]}
+    if split not in parts:
+        raise ValueError(f"unknown split {split!r}: choose {', '.join(parts)}")
+    return parts[split]
 
 
 @cache
