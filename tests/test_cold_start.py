@@ -331,3 +331,15 @@ def test_a_missing_column_is_named(adapt, given, source):
 def test_a_conversation_without_a_reply_is_named():
     with pytest.raises(ValueError, match="no 'assistant'"):
         stratos_row({**STRATOS_ROW, "conversations": STRATOS_ROW["conversations"][:1]}, 0)
+
+
+def test_a_worked_solution_of_a_held_out_problem_is_left_out(monkeypatch):
+    asked = [
+        row(format_completion("7-4=3", "3")) | {"prompt": text} for text in ("Held  OUT?", "New?", "Cut?")
+    ]
+    asked[2]["completion"] = "<think>no end"
+    monkeypatch.setattr("r1lab.problems.hub.load_worked_solutions", lambda: iter(asked))
+    monkeypatch.setattr(cold_start, "load_scale_problems", lambda scale, split: [{"prompt": "held out?"}])
+    rows, facts = cold_start.hub_rows(SMALL, str(DATA / "models" / "tiny-base"))
+    assert [kept["prompt"] for kept in rows] == ["New?"]
+    assert facts == {"rows": 1, "read": 3, "held_out": 1}

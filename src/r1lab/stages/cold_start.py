@@ -24,6 +24,7 @@ from r1lab.stages.drafts import (
 )
 from r1lab.stages.grpo import write_json
 from r1lab.stages.sft import train_sft
+from r1lab.tiny.generators import normalise
 
 # The paper's three ways: who is asked, with which template ("" is the scale's own), how many problems.
 WAYS = {
@@ -82,22 +83,29 @@ def build_cold_start(
 
 
 def hub_rows(scale: Scale, base: str, count: int = ROWS) -> tuple[list[dict], dict]:
-    """Worked solutions from the hub in our tags, those that are well formed and fit the scale's lengths."""
+    """(rows, facts): worked solutions from the hub in our tags that are well formed and fit the scale's lengths.
+
+    The collections draw on the same competitions as the problems a scale is judged on, so those are left out.
+    """
     from transformers import AutoTokenizer
 
     from r1lab.problems.hub import load_worked_solutions
 
-    tokenizer, kept, seen = AutoTokenizer.from_pretrained(base), [], 0
+    judged = (row for split in ("validation", "test") for row in load_scale_problems(scale, split))
+    held_out = {normalise(row["prompt"]) for row in judged}
+    tokenizer, kept, facts = AutoTokenizer.from_pretrained(base), [], {"read": 0, "held_out": 0}
     for row in load_worked_solutions():
-        seen += 1
-        if (
+        facts["read"] += 1
+        if normalise(row["prompt"]) in held_out:
+            facts["held_out"] += 1
+        elif (
             is_well_formed(row)
             and len(tokenizer(row["completion"])["input_ids"]) <= scale.max_completion_tokens
         ):
             kept.append(row)
         if len(kept) == count:
             break
-    return kept, {"rows": len(kept), "read": seen}
+    return kept, {"rows": len(kept), **facts}
 
 
 def save_data(rows: list[dict], facts: dict, folder: Path) -> None:

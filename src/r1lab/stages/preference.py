@@ -244,7 +244,7 @@ class PreferenceReward(Reward):
         return spoken if self.raw else torch.tensor(spoken).sigmoid().tolist()
 
     def _read(self, question: str, reply: str, language: str) -> list[int]:
-        """Token ids of a prompt and a reply; one that is cut off loses its end token, as a completion does."""
+        """Token ids of a prompt and a reply; one longer than `LONGEST_REPLY` is cut, and has no end token then."""
         messages = render_prompt(question, template=self.template, language=language)
         prompt = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         reply = reply.encode("utf-8", "replace").decode()  # a lone surrogate has no tokens
