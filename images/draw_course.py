@@ -6,19 +6,6 @@ from statistics import mean, stdev
 
 from draw_basics import BLUE, FONT, GREEN, GREY, INK, ORANGE, TINT, arrow, number, text
 
-HERE = {
-    "00",
-    "01",
-    "02",
-    "03",
-    "04",
-    "05",
-    "06",
-    "07",
-    "08",
-    "09",
-    "10",
-}  # the notebooks that exist; the others are drawn dashed
 MONO = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
 DARK = {GREEN: "#166534", ORANGE: "#9a3412", GREY: GREY, BLUE: "#1d4ed8"}  # for words on a tint
 
@@ -60,22 +47,20 @@ def save(name, width, height, title, description, *parts):
 
 # ------------------------------------------------------------------------------------------------ pipeline
 def tag(x, y, notebook):
-    """The number of a notebook: on white if it exists, on grey if not."""
-    here = notebook in HERE
-    return rect(x, y, 40, 26, "white" if here else TINT[GREY], radius=6) + text(
-        x + 20, y + 19, notebook, 17, DARK[BLUE] if here else GREY, weight="bold"
+    """The number of a notebook."""
+    return rect(x, y, 40, 26, "white", radius=6) + text(
+        x + 20, y + 19, notebook, 17, DARK[BLUE], weight="bold"
     )
 
 
-def stage(x, y, width, height, notebook, lines, here):
+def stage(x, y, width, height, notebook, lines):
     """A box of the recipe: its notebook's number, its name, what it does."""
-    color = "white" if here else INK
-    parts = [rect(x, y, width, height, BLUE if here else "white", BLUE if here else GREY, not here)]
+    parts = [rect(x, y, width, height, BLUE)]
     if notebook:
         parts.append(tag(x + 10, y + 10, notebook))
     top = y + (62 if notebook else 48)
-    parts.append(text(x + width / 2, top, lines[0], 18, color, weight="bold"))
-    parts.append(text(x + width / 2, top + 24, lines[1], 16, color))
+    parts.append(text(x + width / 2, top, lines[0], 18, "white", weight="bold"))
+    parts.append(text(x + width / 2, top + 24, lines[1], 16, "white"))
     return "".join(parts)
 
 
@@ -110,28 +95,23 @@ def draw_pipeline():
     parts = [text(20, 30, "Tour and ideas", 18, GREY, "start", "bold")]
     ideas = [("00", "tour"), ("01", "RL basics"), ("02", "rewards"), ("03", "GRPO loss")]
     for x, (notebook, name) in zip(COLUMNS, ideas, strict=True):
-        here = notebook in HERE
         parts += [
-            rect(x, 42, WIDTH, 46, BLUE if here else "white", BLUE if here else GREY, not here),
+            rect(x, 42, WIDTH, 46, BLUE),
             tag(x + 10, 52, notebook),
-            text(x + 62, 71, name, 18, "white" if here else INK, "start", "bold"),
+            text(x + 62, 71, name, 18, "white", "start", "bold"),
         ]
     parts.append(text(20, 124, "The stages", 18, GREY, "start", "bold"))
     for k, (notebook, *lines) in enumerate(RECIPE):
         x, y = COLUMNS[k % 4], (166, 316)[k // 4]
-        parts.append(stage(x, y, WIDTH, 102, notebook, lines, notebook is None or notebook in HERE))
+        parts.append(stage(x, y, WIDTH, 102, notebook, lines))
     parts += draw_hops(166)
     # The legend
     y = 456
     parts += [
-        rect(20, y - 17, 34, 22, BLUE, BLUE, radius=6),
-        text(64, y, "here now", 17, anchor="start"),
-        rect(172, y - 17, 34, 22, "white", GREY, True, 6),
-        text(216, y, "to come", 17, anchor="start"),
-        arrow(325, y - 6, 365, y - 6),
-        text(375, y, "its weights go on", 17, anchor="start"),
-        arrow(590, y - 6, 630, y - 6, ORANGE),
-        text(640, y, "its texts train the next", 17, anchor="start"),
+        arrow(172, y - 6, 212, y - 6),
+        text(222, y, "its weights go on", 17, anchor="start"),
+        arrow(437, y - 6, 477, y - 6, ORANGE),
+        text(487, y, "its texts train the next", 17, anchor="start"),
     ]
     # The dial
     stops = [
@@ -160,8 +140,7 @@ def draw_pipeline():
         "pipeline", 960, 622, "The DeepSeek-R1 recipe as the stages of this course",
         "Ideas: tour, RL basics, rewards, GRPO loss. Stages: the tiny base gives R1-Zero by GRPO with rule rewards; from "
         "the base again cold start SFT, reasoning RL with language consistency, rejection sampling and a second SFT, "
-        "all-scenario RL, distillation, evaluation. Notebooks here now: " + ", ".join(sorted(HERE)) + "; the others are "
-        "to come. The dial below: tiny, t4, a100, cluster.",
+        "all-scenario RL, distillation, evaluation. The dial below: tiny, t4, a100, cluster.",
         *parts,
     )  # fmt: skip
 
