@@ -255,6 +255,7 @@ def test_a_run_stops_when_the_check_falls_and_only_then():
 
 
 # ------------------------------------------------------------------------------------------------- a few steps
+@pytest.mark.slow
 def test_a_few_steps_leave_a_card_and_facts(tmp_path, sft2, few_rows):
     run = train_align(SMALL, tmp_path / "out", folders={"reject": sft2}, **QUICK)
     steps = [row for row in run["history"] if "reward" in row]

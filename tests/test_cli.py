@@ -64,6 +64,7 @@ def test_any_checkpoint_is_judged_on_a_benchmark_and_compared_in_pairs(tmp_path,
     assert "choose one of gsm8k, math_500, humaneval, logic" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_doctor_finds_the_tiny_scale_healthy(capsys, monkeypatch):
     monkeypatch.setenv("R1LAB_SCALE", "tiny")
     assert main(["doctor"]) == 0

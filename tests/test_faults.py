@@ -117,6 +117,7 @@ def test_ten_kills_at_random_moments_change_nothing(processes, tmp_path):
     assert killed >= KILLS - 2  # one or two may have been quicker than we
 
 
+@pytest.mark.slow
 def test_a_run_killed_after_its_last_checkpoint_takes_no_step_too_many(tmp_path):
     train(tmp_path, max_steps=2)
     whole, weights = metrics(tmp_path), (tmp_path / "model.safetensors").read_bytes()

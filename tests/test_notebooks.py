@@ -182,6 +182,7 @@ def small_course(tmp_path):
     return make
 
 
+@pytest.mark.slow
 def test_run_course_writes_pages_that_ask_the_network_for_nothing(small_course):
     root = small_course(
         [

@@ -31,6 +31,7 @@ def worked(count):
     return rows
 
 
+@pytest.mark.slow
 def test_a_few_worked_solutions_teach_the_form(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(prime, "hub_rows", lambda *given: asked.append(given) or (worked(32), {}))

@@ -194,6 +194,7 @@ def reason_folder(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_two_steps_train_the_base_and_leave_a_checkpoint_with_its_facts(tmp_path, reason_folder, monkeypatch):
     import torch
 

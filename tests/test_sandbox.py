@@ -310,6 +310,7 @@ def test_test_code_runs_away_from_the_candidate(name):
     assert make_reward("code")([format_completion("x", code)], tests=[tests]) == [expected]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="reads /proc")
 def test_no_candidate_of_test_code_is_left_over():
     SANDBOX.start()

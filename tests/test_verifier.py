@@ -309,6 +309,7 @@ def test_a_worker_that_dies_between_two_questions_answers_none_of_them():
     verifier.service.close()
 
 
+@pytest.mark.slow
 def test_a_batch_of_hangs_ends_with_its_budget():
     metrics = {}
     said = [
