@@ -31,7 +31,7 @@ export HF_DATASETS_DISABLE_PROGRESS_BARS := 1
 export TQDM_DISABLE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help course test test-fast test-slow nbval notebooks exercises base student bench bench-rewards bench-kernel bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides handout bundle figures
+.PHONY: help course test test-fast test-slow nbval notebooks exercises base student bench bench-rewards bench-kernel bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides handout bundle figures figures-png
 
 help:
 	@echo "make course      run every notebook at scale tiny, write pages and the results table to build/course/"
@@ -50,6 +50,7 @@ help:
 	@echo "make handout     the one-page handout, both languages, as PDF in build/handout/ (needs Chromium)"
 	@echo "make bundle      everything for a room without internet, into build/r1lab-bundle/ (needs what make slides needs)"
 	@echo "make figures     draw images/*.svg again, the measured ones from data/runs"
+	@echo "make figures-png  the same as PNG at twice their size, into build/figures/ (needs Chromium)"
 	@echo "make lock        resolve requirements.txt again from pyproject.toml"
 	@echo "make locks       resolve the environments in requirements/ again (Colab, GPU, cluster)"
 	@echo "make check-envs  do those still resolve, and do we call every supported TRL and transformers rightly?"
@@ -106,6 +107,18 @@ bench-stages: $(STAMP)
 
 figures: $(STAMP)
 	@for script in images/draw_*.py; do $(RUN) $$script || exit 1; done
+
+# For other people's slides; ours show the SVG. A figure's own size is in its viewBox.
+figures-png:
+	@[ -n "$(CHROMIUM)" ] || { echo "The PNG are taken by Chromium or Chrome, and none was found: install one and say" \
+	  "CHROMIUM=/path/to/it, or use the SVG in images/." >&2; exit 1; }
+	@mkdir -p build/figures
+	@for figure in images/*.svg; do \
+	  size=$$(sed -n '1s/.*viewBox="0 0 \([0-9]*\) \([0-9]*\)".*/\1,\2/p' $$figure); \
+	  "$(CHROMIUM)" --headless --no-sandbox --disable-gpu --hide-scrollbars --default-background-color=00000000 \
+	    --force-device-scale-factor=2 --window-size=$$size --screenshot=build/figures/$$(basename $$figure .svg).png \
+	    "file://$(CURDIR)/$$figure" 2>/dev/null || exit 1; done
+	@ls build/figures | wc -l | xargs printf "%s PNG at twice their size in build/figures\n"
 
 # The talk needs no Python. HTML and notes need node only; PDF and PPTX are printed by a Chromium that is installed.
 slides: $(MARP)
