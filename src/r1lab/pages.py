@@ -37,7 +37,7 @@ table { border-collapse: collapse; margin: 1rem 0; font-size: 15px; display: blo
 th, td { border-bottom: 1px solid var(--line); padding: .35rem .8rem; text-align: left; }
 th { background: var(--soft); }
 blockquote { border-left: 4px solid var(--line); margin: 1rem 0; padding: .1rem 1rem; background: var(--soft); }
-math[display="block"] { margin: 1rem 0; overflow-x: auto; }
+math[display="block"] { margin: 1rem 0; overflow: auto hidden; }
 nav, footer { font-size: 14px; opacity: .85; }
 @media print { body { max-width: none; padding: 0; font-size: 11pt; } .highlight, img, tr { break-inside: avoid; } }
 """
