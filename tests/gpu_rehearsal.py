@@ -6,7 +6,9 @@ It shows that the branches for a GPU run to their end, and nothing about what a 
 """
 
 import ast
+import json
 import os
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +45,7 @@ def pretend() -> None:
     scale.SCALES["t4"] = replace(
         scale.SCALES["t4"],
         model=str(scale.DATA / "models" / "tiny-base"),
+        student=str(scale.DATA / "models" / "tiny-student-base"),
         dtype="float32",
         template="bare",
         max_prompt_tokens=120,
@@ -60,6 +63,17 @@ def pretend() -> None:
     )
 
 
+def leave_parents(output: Path) -> None:
+    """Put the shipped models where the stages before would have left theirs at this scale."""
+    from r1lab.scale import DATA
+    from r1lab.stages.checkpoints import RECORD, STAGES
+
+    for name in ("zero", "cold_start", "reason", "reject", "align"):
+        shutil.copytree(DATA / "models" / STAGES[name].ships, output / name)
+        record = json.loads((output / name / RECORD).read_text())
+        (output / name / RECORD).write_text(json.dumps(record | {"scale": "t4"}))
+
+
 def run(path: Path) -> None:
     """Execute the cells one after another; what the last line of a cell is worth is computed and thrown away."""
     names = {"display": print, "__name__": "__main__"}
@@ -73,4 +87,5 @@ if __name__ == "__main__":
     notebook = Path(sys.argv[1]).resolve()
     os.chdir(notebook.parent)
     pretend()
+    leave_parents(Path(os.environ["R1LAB_OUTPUT"]))
     run(notebook)
