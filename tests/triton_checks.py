@@ -2,7 +2,7 @@
 
 import torch
 
-from r1lab.kernels import GRPOSpec, fused_grpo_loss, linear_logp, rows_triton
+from r1lab.kernels import GRPOSpec, fused, fused_grpo_loss, linear_logp, rows_triton
 
 rows_triton.BLOCK = 64  # so that these vocabularies take one block, several, and a part of one
 HEADS = {
@@ -117,9 +117,31 @@ def half_precision_gradients_share_the_memory_of_the_logits():
         assert close(got.float(), wanted * scale[:, None], tolerance)
 
 
+def float16_products_keep_small_coefficients():
+    """A step of a million tokens: its coefficients lie below float16's range, and a GPU multiplies in float16."""
+
+    def multiply(a, b, out):
+        out.copy_(a.float() @ b.float())  # CUDA's product of halves: summed and kept in float32
+
+    hidden, weight, _, ids, mask, advantages = toy(131)
+    half = hidden.half().requires_grad_()
+    exact = half.detach().float().requires_grad_()
+    for entropy_coef in (0.0, 1e-7):
+        options = {"spec": GRPOSpec(), "normalizer": 1e9, "entropy_coef": entropy_coef}
+        wanted = fused_grpo_loss(exact, weight, ids, mask, advantages, backend="torch", **options)
+        kept = fused._product_dtype, fused._matmul
+        fused._product_dtype, fused._matmul = lambda *_: torch.float16, multiply
+        got = fused_grpo_loss(half, weight, ids, mask, advantages, backend="triton", **options)
+        fused._product_dtype, fused._matmul = kept
+        (gradient,) = torch.autograd.grad(got.loss * 1e8, half)
+        (reference,) = torch.autograd.grad(wanted.loss * 1e8, exact)
+        assert close(got.logp, wanted.logp, 2e-3) and close(gradient.float(), reference, 4e-3)
+
+
 if __name__ == "__main__":
     equals_the_torch_backend()
     confident_tokens_offsets_and_banned_tokens()
     gradients_of_linear_logp()
     half_precision_gradients_share_the_memory_of_the_logits()
+    float16_products_keep_small_coefficients()
     print("all checks passed")

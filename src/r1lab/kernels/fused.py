@@ -191,10 +191,7 @@ class _FusedGRPO(torch.autograd.Function):
     def backward(ctx, grad_loss, *_):
         if grad_loss is None:
             return (None,) * 8
-        # Out of place, since backward may run again (retain_graph); a factor of 1, the usual one, copies nothing.
-        unit = grad_loss.device.type == "cpu" and grad_loss == 1
-        scaled = [x if x is None or unit else x * grad_loss for x in ctx.saved_tensors]
-        return *_cast(scaled, ctx.dtypes), *(None,) * 5
+        return *_scale(ctx.saved_tensors, grad_loss, ctx.dtypes), *(None,) * 5
 
 
 class _LinearLogp(torch.autograd.Function):
@@ -246,6 +243,20 @@ def _cast(gradients, dtypes) -> list[Tensor | None]:
     return [None if x is None else x.to(dtype) for x, dtype in zip(gradients, dtypes, strict=True)]
 
 
+def _scale(gradients, factor: Tensor, dtypes) -> list[Tensor | None]:
+    """`gradients` times the gradient of the loss, each in the dtype of its parameter.
+
+    Out of place, since backward may run again (retain_graph). A factor of 1, the usual one, costs nothing on a CPU. A GPU
+    would have to be waited for to know the factor, so there one pass scales and rounds, without a float32 copy in between.
+    """
+    if factor.device.type == "cpu" and factor == 1:
+        return _cast(gradients, dtypes)
+    return [
+        None if x is None else torch.mul(x, factor, out=x.new_empty(x.shape, dtype=dtype))
+        for x, dtype in zip(gradients, dtypes, strict=True)
+    ]
+
+
 class _Sweep:
     """One call's inputs, its results so far, and the loop that takes rows through tiles of logits."""
 
@@ -257,7 +268,8 @@ class _Sweep:
                 f"ids {tuple(ids.shape)}, mask {tuple(mask.shape)}; see the docstring"
             )
         exact = torch.float64 if hidden.dtype == torch.float64 else torch.float32
-        self.product = _product_dtype(hidden)
+        self.kernel = _row_kernel(backend, hidden)
+        self.product = _product_dtype(hidden, head.weight.requires_grad, self.kernel)
         bias = None if head.bias is None else head.bias.detach().to(exact)
         self.head = head._replace(weight=head.weight.detach().to(self.product), bias=bias)
         self.hidden, self.ids = hidden.detach(), ids.flatten()
@@ -270,7 +282,6 @@ class _Sweep:
                 )
         self.logp = torch.zeros(self.ids.shape, dtype=exact, device=hidden.device)
         self.entropy = torch.zeros_like(self.logp) if with_entropy else None
-        self.kernel = _row_kernel(backend, hidden)
         self.chunk = rows_per_chunk or _default_rows(vocabulary, hidden.device)
 
     def zero_gradients(self, needs) -> Gradients | None:
@@ -300,20 +311,32 @@ class _Sweep:
             if learn is None or gradients is None:
                 continue
             c, e = learn(index, scores.logp)
-            if e is None and tile.device.type == "cpu":  # on a GPU, counting would make the host wait
+            # Rows that turned out clipped are left out of the products. On a GPU the host would have to wait for their
+            # number, chunk by chunk; there the products cost less than the wait.
+            if e is None and tile.device.type == "cpu":
                 kept = _close_gaps(tile, c != 0)
                 index, ids, h, c = index[kept], ids[kept], h[kept], c[kept]
                 scores = Scores(*(x if x is None else x[kept] for x in scores))
                 tile = tile[: len(kept)]
+            unit = None
+            if self.product == torch.float16:
+                # A coefficient is about 1 / tokens, and float16 ends at 6e-8: differentiate with coefficients of at most
+                # 1, and multiply by the unit where the result is float32.
+                unit = c.abs().amax() if e is None else torch.maximum(c.abs().amax(), e.abs().amax())
+                unit = unit.clamp(min=1e-30)
+                c, e = c / unit, None if e is None else e / unit
             dz, scale = self.kernel.differentiate(tile, ids, scores, head, c, e)
-            dz, scale = dz.to(self.product), 1 if scale is None else scale[:, None]
+            dz, scale = dz.to(self.product), unit if scale is None else scale[:, None]
             if gradients.hidden is not None:
-                dh = (dz @ head.weight).mul_(scale)
+                dh = self.logp.new_empty(h.shape)
+                _matmul(dz, head.weight, dh)
+                dh = dh if scale is None else dh.mul_(scale)
                 gradients.hidden[index // length, index % length] = dh.to(gradients.hidden.dtype)
             if gradients.weight is not None:
-                _add_matmul(gradients.weight, dz.t(), h * scale)
+                _add_matmul(gradients.weight, dz.t(), h if scale is None else h * scale)
             if gradients.bias is not None:
-                gradients.bias.add_((dz * scale).sum(0))
+                exact = gradients.bias.dtype
+                gradients.bias.add_((dz if scale is None else dz.to(exact) * scale).sum(0, dtype=exact))
 
 
 def _close_gaps(tile: Tensor, live: Tensor) -> Tensor:
@@ -326,16 +349,25 @@ def _close_gaps(tile: Tensor, live: Tensor) -> Tensor:
     return kept
 
 
-def _product_dtype(hidden: Tensor) -> torch.dtype:
-    """bfloat16 products keep float32 results on a GPU; float16 has too small a range, CPUs too slow a half."""
+def _product_dtype(hidden: Tensor, weight_learns: bool, kernel) -> torch.dtype:
+    """The dtype of what goes into the matrix products; what comes out is float32 (float64 for float64).
+
+    A GPU takes bfloat16 as it is, and float16 where the head is frozen: the gradient of a trained head would need more
+    range than float16 has. CPUs are slow at both.
+    """
     kind = hidden.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
     if hidden.dtype == torch.float64:
         return torch.float64
-    return torch.bfloat16 if kind == "cuda" and dtype == torch.bfloat16 else torch.float32
+    if kind == "cuda" and dtype == torch.bfloat16:
+        return dtype
+    if kind == "cuda" and dtype == torch.float16 and not weight_learns and kernel is not rows_torch:
+        return dtype
+    return torch.float32
 
 
 def _matmul(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """out = a @ b; operands in half precision are summed and kept in the dtype of `out` (CUDA only)."""
     if a.dtype == out.dtype:
         torch.mm(a, b, out=out)
     else:

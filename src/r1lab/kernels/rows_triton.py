@@ -11,7 +11,8 @@ from torch import Tensor
 
 from r1lab.kernels.rows_torch import Head, Scores
 
-BLOCK = 4096
+# Columns that a program reads at once, and the warps that share them. Not tuned on a GPU yet: `make gpu-check` does it.
+BLOCK, WARPS = 4096, 16
 
 
 def score(tile: Tensor, ids: Tensor, head: Head, with_entropy: bool) -> Scores:
@@ -58,7 +59,7 @@ def _launch(kernel, tile: Tensor, ids: Tensor, head: Head, arguments: tuple, wit
         HAS_BIAS=head.bias is not None,
         HAS_SOFTCAP=bool(head.softcap),
         BLOCK=block,
-        num_warps=max(1, min(16, block // 256)),
+        num_warps=max(1, min(WARPS, block // 256)),
     )
 
 
