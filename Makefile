@@ -31,7 +31,7 @@ export HF_DATASETS_DISABLE_PROGRESS_BARS := 1
 export TQDM_DISABLE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help course test test-fast test-slow nbval notebooks exercises base student bench bench-rewards bench-kernel bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides handout bundle figures figures-png
+.PHONY: help course test test-fast test-slow nbval notebooks exercises base student bench bench-rewards bench-kernel bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides handout bundle figures figures-png gpu-check gpu-wheels
 
 help:
 	@echo "make course      run every notebook at scale tiny, write pages and the results table to build/course/"
@@ -46,6 +46,8 @@ help:
 	@echo "make bench-stages  the later stages and their controls with three seeds, into data/runs/"
 	@echo "make bench-rewards  speed and safety of the rewards, written to data/runs/"
 	@echo "make bench-kernel   time and memory of the GRPO loss against TRL, Liger and full logits"
+	@echo "make gpu-check   on a machine with an NVIDIA GPU: what the course claims about one, measured in at most 8 minutes"
+	@echo "make gpu-wheels  the packages that a bare GPU machine without internet needs for it, into build/gpu-wheels/"
 	@echo "make slides      the talk, both languages: HTML, PDF, PPTX and speaker notes in build/slides/ (needs npm, Chromium)"
 	@echo "make handout     the one-page handout, both languages, as PDF in build/handout/ (needs Chromium)"
 	@echo "make bundle      everything for a room without internet, into build/r1lab-bundle/ (needs what make slides needs)"
@@ -104,6 +106,20 @@ bench-kernel: $(STAMP)
 
 bench-stages: $(STAMP)
 	@$(RUN) -m r1lab bench-stages
+
+# On a bare machine: its own Python with torch, triton and transformers. What it lacks comes from build/gpu-wheels, if that
+# was carried there (`make gpu-wheels`, under Python 3.12 on x86-64 Linux). GPU_CHECK_DEVICE=cpu rehearses it in .venv.
+GPU_PYTHON ?= $(if $(filter cpu,$(GPU_CHECK_DEVICE)),$(RUN),python3)
+GPU_WHEELS := build/gpu-wheels
+gpu-check: $(if $(filter cpu,$(GPU_CHECK_DEVICE)),$(STAMP))
+	@if [ -d $(GPU_WHEELS) ] && [ "$(GPU_CHECK_DEVICE)" != cpu ]; then $(GPU_PYTHON) -m pip install -q --no-index --no-deps \
+	  --no-compile --upgrade --target build/gpu-site $(GPU_WHEELS)/*.whl; fi
+	@PYTHONPATH=src:tools:build/gpu-site $(GPU_PYTHON) -m gpu_check $(if $(ONLY),--only $(ONLY))
+
+gpu-wheels: $(RUN)
+	@rm -rf $(GPU_WHEELS) && $(RUN) -m pip download -q --no-deps --only-binary=:all: --python-version 3.12 --implementation cp \
+	  --platform manylinux_2_28_x86_64 --platform manylinux2014_x86_64 -d $(GPU_WHEELS) -r requirements/gpu-check.txt
+	@du -ch $(GPU_WHEELS)/*.whl | tail -1; git ls-files -z | xargs -0 du -ch | tail -1 | sed 's/total/the files of the repository/'
 
 figures: $(STAMP)
 	@for script in images/draw_*.py; do $(RUN) $$script || exit 1; done

@@ -370,7 +370,7 @@ def test_base_saved_and_trained_policies_share_one_model(on_a_gpu, adapter, monk
         for name, tensor in model.named_parameters():
             if "lora_B" in name:
                 tensor.normal_(std=2.0)
-    model.for_inference = lambda: None
+    model.for_inference, model.for_training = model.eval, model.train
     trained = Policy(model, tokenizer)
     with monkeypatch.context() as cpu:
         cpu.setattr(torch.cuda, "is_available", lambda: False)
@@ -418,9 +418,63 @@ def test_vllm_is_told_whose_adapter_speaks(monkeypatch):
     assert asked[0][0] | wanted == asked[0][0]
 
 
+def test_a_model_in_training_is_sampled_in_inference_and_trains_on(on_a_gpu):
+    """Unsloth's forward pass for training gives noise when it is sampled from."""
+    model, tokenizer = load_trainable(on_a_gpu)
+    modes, inner = [], model.base_model.model.forward
+    model.for_inference, model.for_training = model.eval, model.train
+    model.base_model.model.forward = lambda *a, **k: modes.append(model.training) or inner(*a, **k)
+    for training in (True, False):
+        model.train(training)
+        Policy(model, tokenizer).generate(["2+2?"], max_new_tokens=2)
+        assert model.training is training
+    assert modes and not any(modes)
+
+
+def test_vllm_sleeps_while_sft_trains(monkeypatch):
+    slept = []
+    model = SimpleNamespace(vllm_engine=SimpleNamespace(sleep=slept.append))
+    monkeypatch.delenv("UNSLOTH_VLLM_STANDBY", raising=False)
+    lora.rest_engine(model)
+    assert slept == [], "an engine without standby cannot sleep"
+    monkeypatch.setenv("UNSLOTH_VLLM_STANDBY", "1")
+    lora.rest_engine(model)
+    lora.rest_engine(SimpleNamespace())
+    assert slept == [1]
+
+
+def test_vllm_gets_the_stop_tokens_although_unsloth_turns_it_on_late(monkeypatch, tmp_path):
+    """`args.use_vllm` is still False when the trainer is made."""
+    from datasets import Dataset
+
+    from r1lab.stages import grpo
+
+    model, tokenizer = load_model("tiny-base", device="cpu")
+    model.vllm_engine, made = object(), []
+    monkeypatch.setattr(grpo, "load_trainable", lambda *_: (model, tokenizer))
+    stub = SimpleNamespace(remove_callback=lambda _: None)
+    monkeypatch.setattr(grpo, "trainer_class", lambda scale: lambda **given: made.append(given) or stub)
+    rewards = {"reward_funcs": [], "reward_weights": []}
+    rows = Dataset.from_list([{"prompt": "2+2?"}])
+    grpo.make_grpo_trainer(SCALES["tiny"], tmp_path, dataset=rows, rewards=rewards)
+    assert made[0]["args"].generation_kwargs == {"stop_token_ids": [tokenizer.eos_token_id]}
+
+
+def test_what_unsloth_would_fill_in_is_said():
+    """It replaces fields that were left at their defaults."""
+    from r1lab.stages.grpo import make_grpo_args
+    from r1lab.stages.sft import make_sft_args
+
+    scale = replace(SCALES["t4"], dtype="float32")
+    for args in (make_grpo_args(scale, "x", use_cpu=True), make_sft_args(scale, "x", use_cpu=True)):
+        assert (args.optim, args.weight_decay, args.seed) == ("adamw_torch_fused", 0.0, 0)
+    assert make_grpo_args(scale, "x", use_cpu=True).epsilon_high == 0.2
+    assert make_grpo_args(scale, "x", use_cpu=True, epsilon=0.3).epsilon_high == 0.3, "one number, both sides"
+
+
 def test_without_vllm_every_end_ends_a_completion(on_a_gpu, monkeypatch):
     model, tokenizer = load_trainable(on_a_gpu)
-    model.for_inference = lambda: None
+    model.for_inference, model.for_training = model.eval, model.train
     policy = Policy(model, tokenizer)
     (whole,) = policy.generate(["Solve for x: (x+2)*3-5+1=26"], max_new_tokens=60)[0]
     (stop,) = tokenizer(".", add_special_tokens=False)["input_ids"]

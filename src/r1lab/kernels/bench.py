@@ -68,24 +68,19 @@ def make_problem(
         raise ValueError(
             f"{completions} completions are not pairs of groups of {GROUP}: take a multiple of 8"
         )
-    generator = torch.Generator().manual_seed(0)
-    hidden = torch.randn(completions, length, width, generator=generator)
-    weight = torch.randn(vocabulary, width, generator=generator) * (LOGIT_STD / width**0.5)
-    ids = torch.randint(vocabulary, (completions, length), generator=generator)
-    rewards = torch.rand(completions // GROUP, GROUP, generator=generator)
+    draw = {"generator": torch.Generator(device).manual_seed(0), "device": device}
+    hidden = torch.randn(completions, length, width, **draw)
+    weight = torch.randn(vocabulary, width, **draw) * (LOGIT_STD / width**0.5)
+    ids = torch.randint(vocabulary, (completions, length), **draw)
+    rewards = torch.rand(completions // GROUP, GROUP, **draw)
     advantages = (rewards - rewards.mean(1, keepdim=True)) / rewards.std(1, keepdim=True)
-    mask = torch.ones(completions, length)
+    mask = torch.ones(completions, length, device=device)
     if sparse:
         advantages[::2] = 0
         lengths = length * torch.tensor(SHARES).repeat(completions // GROUP)
-        mask = (torch.arange(length) < lengths[:, None]).float()
-    return Problem(
-        hidden.to(device, dtype).requires_grad_(),
-        weight.to(device, dtype).requires_grad_(trainable),
-        ids.to(device),
-        mask.to(device),
-        advantages.flatten().to(device),
-    )
+        mask = (torch.arange(length, device=device) < lengths[:, None].to(device)).float()
+    hidden = hidden.to(dtype).requires_grad_()
+    return Problem(hidden, weight.to(dtype).requires_grad_(trainable), ids, mask, advantages.flatten())
 
 
 # ---------------------------------------------------------------------------------------------- implementations

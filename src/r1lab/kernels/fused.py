@@ -23,7 +23,10 @@ from r1lab.kernels import grpo_reference as grpo
 from r1lab.kernels import rows_torch
 from r1lab.kernels.rows_torch import Head, Scores
 
-CPU_TILE_BYTES, CPU_ROWS, GPU_ROWS = 48 << 20, 384, 1024  # the largest tile
+CPU_TILE_BYTES, CPU_ROWS = 48 << 20, 384  # the largest tile
+# On a GPU a frozen head leaves the tile as the largest tensor, so it is small; a trained one reads and writes its own
+# gradient once a tile, so there are few. Not tuned on a GPU yet: `make gpu-check` does it.
+GPU_ROWS_FROZEN, GPU_ROWS_TRAINED = 512, 1024
 
 
 class LogpOut(NamedTuple):
@@ -282,7 +285,7 @@ class _Sweep:
                 )
         self.logp = torch.zeros(self.ids.shape, dtype=exact, device=hidden.device)
         self.entropy = torch.zeros_like(self.logp) if with_entropy else None
-        self.chunk = rows_per_chunk or _default_rows(vocabulary, hidden.device)
+        self.chunk = rows_per_chunk or _default_rows(vocabulary, hidden.device, head.weight.requires_grad)
 
     def zero_gradients(self, needs) -> Gradients | None:
         """Room for the gradients that are needed. The head's sum over chunks, so they are exact whatever its dtype."""
@@ -381,9 +384,9 @@ def _add_matmul(total: Tensor, a: Tensor, b: Tensor) -> None:
         torch.addmm(total, a, b, out_dtype=total.dtype, out=total)
 
 
-def _default_rows(vocabulary: int, device: torch.device) -> int:
+def _default_rows(vocabulary: int, device: torch.device, weight_learns: bool) -> int:
     if device.type != "cpu":
-        return GPU_ROWS
+        return GPU_ROWS_TRAINED if weight_learns else GPU_ROWS_FROZEN
     return max(64, min(CPU_ROWS, CPU_TILE_BYTES // (4 * vocabulary) // 64 * 64))
 
 

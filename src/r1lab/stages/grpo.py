@@ -72,6 +72,8 @@ def make_grpo_args(scale: Scale, output: Path | str, **overrides: Any):
         # The loss: on-policy (one update a batch), no KL term, so no reference model (Yu et al., 2025)
         "loss_type": "dapo",
         "beta": 0.0,
+        "epsilon": 0.2,
+        "epsilon_high": overrides.get("epsilon", 0.2),
         "scale_rewards": "group",
         "num_iterations": 1,
         "use_bias_correction_kl": False,
@@ -123,6 +125,9 @@ def machine_args(scale: Scale, output: Path | str) -> dict[str, Any]:
         "fp16": scale.dtype == "float16",
         "gradient_checkpointing": scale.name != "tiny",
         "dataloader_num_workers": 0,
+        # Said although they are the defaults: Unsloth fills what is not said with values of its own.
+        "optim": "adamw_torch_fused",
+        "weight_decay": 0.0,
         "seed": 0,
         "logging_steps": 1,
         "logging_nan_inf_filter": False,  # a loss that is NaN must be seen, not averaged away
@@ -187,7 +192,8 @@ def make_grpo_trainer(
     # The arguments first: they set up the processes, and DeepSpeed shards a model only when it is loaded after that.
     args = make_grpo_args(scale, output, reward_weights=rewards["reward_weights"], **overrides)
     policy, tokenizer = load_trainable(scale, model)
-    if args.use_vllm:  # it reads the base's settings from the hub, not what we hold
+    # vLLM reads the base's settings from the hub, not what we hold. Unsloth turns `use_vllm` on later, in its trainer.
+    if args.use_vllm or getattr(policy, "vllm_engine", None) is not None:
         args.generation_kwargs = {"stop_token_ids": end_tokens(policy, tokenizer)} | (
             args.generation_kwargs or {}
         )

@@ -5,6 +5,7 @@ goes through vLLM or Unsloth, because Unsloth's forward pass takes none but its 
 """
 
 import gc
+import os
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,7 @@ def sample(
     how = how or {"do_sample": False}
     rows = rows_at_once(model, policy.longest(texts) + limit)
     tokenizer = policy.tokenizer
-    with torch.random.fork_rng(), _speaking(model, policy.adapter), torch.no_grad():
+    with torch.random.fork_rng(), _inference(model), _speaking(model, policy.adapter), torch.no_grad():
         torch.manual_seed(seed)
         for chosen in (order[start : start + rows] for start in range(0, len(order), rows)):
             inputs = tokenizer(
@@ -133,6 +134,28 @@ def sample(
                 text = tokenizer.decode(row[:length], skip_special_tokens=True)
                 results[i].append(Sample(text, length, truncated=length == len(row)))
     return results
+
+
+def rest_engine(model) -> None:
+    """Put vLLM to sleep before a training that does not sample, so that its memory is free; sampling wakes it up again.
+
+    Only an engine that was started in standby can sleep. Other models have none, and nothing happens.
+    """
+    engine = getattr(model, "vllm_engine", None)
+    if engine is not None and os.environ.get("UNSLOTH_VLLM_STANDBY") == "1":
+        engine.sleep(1)  # level 1: the weights stay in the CPU's memory, the key-value cache is dropped
+
+
+@contextmanager
+def _inference(model):
+    """Unsloth's fast forward pass for the time of the block. Without it, sampling from a model in training is noise."""
+    was_training = model.training
+    model.for_inference()
+    try:
+        yield
+    finally:
+        if was_training:
+            model.for_training()
 
 
 def _request(model, adapter: str | None):

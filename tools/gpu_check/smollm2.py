@@ -1,0 +1,162 @@
+"""A real language model, where its weights are at hand: SmolLM2-135M-Instruct learns stories by GRPO."""
+
+import os
+import random
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from gpu_check.zero import clock
+from r1lab.scale import SCALES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+WEIGHTS = (
+    "build/models/smollm2-135m",
+    "build/gpu-weights",
+)  # a transformers folder, or a GGUF file, whole or in parts
+
+
+def smollm2(record, device: str) -> None:
+    """SmolLM2-135M-Instruct on generated stories: primed, then GRPO with LoRA; accuracy before and after."""
+    folder = find_weights()
+    if folder is None:
+        record.data["skipped"] = f"no weights of SmolLM2 in {' or '.join(WEIGHTS)}"
+        return
+    from datasets import Dataset
+    from transformers import PrinterCallback
+    from trl import SFTTrainer
+
+    from r1lab.evaluation import evaluate
+    from r1lab.policy import Policy
+    from r1lab.problems import to_training_rows
+    from r1lab.stages.grpo import make_grpo_args
+    from r1lab.stages.sft import make_sft_args, sft_dataset
+    from r1lab.stages.trainer import KernelGRPOTrainer
+    from r1lab.stages.zero import zero_rewards
+
+    gpu = device == "cuda"
+    scale = replace(
+        SCALES["cluster"], name="smollm2", dtype="bfloat16" if gpu else "float32", max_completion_tokens=96,
+        groups=8 if gpu else 1, group_size=8 if gpu else 4, steps=60 if gpu else 1, learning_rate=1e-4, micro_batch=0,
+    )  # fmt: skip
+    start = time.perf_counter()
+    model, tokenizer = load_smollm2(folder, device)
+    record.add(loaded=Path(folder).name, seconds=time.perf_counter() - start)
+    rows = stories(1200 if gpu else 12)
+    held_out, rows = rows[: 200 if gpu else 4], rows[200 if gpu else 4 :]
+    policy = Policy(model, tokenizer)
+
+    def ask(label: str) -> float:
+        how = {
+            "samples": 2,
+            "ks": (),
+            "template": scale.template,
+            "max_new_tokens": scale.max_completion_tokens,
+        }
+        overall = evaluate(policy, held_out, **how)["overall"]
+        names = ("greedy_accuracy", "sampled_accuracy", "rewarded_accuracy", "format_rate", "mean_tokens")
+        record.add(asked=label, problems=len(held_out), **{name: overall[name]["value"] for name in names})
+        return overall["sampled_accuracy"]["value"]
+
+    with tempfile.TemporaryDirectory() as output:
+        common = {"use_cpu": not gpu, "save_strategy": "no", "gradient_checkpointing": False}
+        worked = [{"prompt": r["prompt"], "completion": r["worked"], "language": "en"} for r in rows[:128]]
+        sft = SFTTrainer(
+            model=model,
+            args=make_sft_args(scale, output, learning_rate=2e-4, num_train_epochs=1, **common),
+            train_dataset=sft_dataset(worked, tokenizer, scale.template),
+            processing_class=tokenizer,
+        )
+        sft.remove_callback(PrinterCallback)
+        sft.train()
+        before = ask("after priming on 128 worked stories")
+        rewards = zero_rewards()
+        trainer = KernelGRPOTrainer(
+            model=model,
+            args=make_grpo_args(
+                scale, output, reward_weights=rewards["reward_weights"], use_vllm=False, **common
+            ),
+            reward_funcs=rewards["reward_funcs"],
+            train_dataset=Dataset.from_list(to_training_rows(rows[128 if gpu else 0 :], scale.template)),
+            processing_class=tokenizer,
+            callbacks=[clock(lambda *_: None, (), budget=45 if gpu else 600)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+    history = [row for row in trainer.state.log_history if "reward" in row]
+    lengths = sum(row["completions/mean_length"] for row in history) * scale.groups * scale.group_size
+    record.add(
+        steps=len(history),
+        rewards=[row["reward"] for row in history],
+        mean_lengths=[row["completions/mean_length"] for row in history],
+        tokens_per_second=lengths / sum(row["step_time"] for row in history),
+    )
+    after = ask(f"after {len(history)} steps of GRPO")
+    record.claim(
+        "a real language model learns by GRPO: sampled accuracy rises",
+        after > before,
+        f"{before:.0%} to {after:.0%}",
+    )
+
+
+def find_weights() -> str | None:
+    """The folder with SmolLM2's weights, or None."""
+    for name in (os.environ.get("GPU_CHECK_WEIGHTS", ""), *WEIGHTS):
+        folder = ROOT / name
+        if name and ((folder / "config.json").is_file() or list(folder.glob("*.gguf*"))):
+            return str(folder)
+    return None
+
+
+def load_smollm2(folder: str, device: str):
+    """(model with LoRA adapters, tokenizer). A GGUF file that came in parts is put together first."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from r1lab.policy import agree_on_ends
+    from r1lab.stages.lora import TARGETS
+
+    options = {}
+    if not (Path(folder) / "config.json").is_file():
+        parts = sorted(Path(folder).glob("*.gguf.part*"))
+        whole = (
+            Path(folder) / parts[0].name.partition(".part")[0] if parts else next(Path(folder).glob("*.gguf"))
+        )
+        if parts and not whole.is_file():
+            whole.write_bytes(b"".join(part.read_bytes() for part in parts))
+        options["gguf_file"] = whole.name
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **options)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
+    if options:  # trainers refuse a model that calls itself quantized, so the weights move into one that does not
+        read, config = model.state_dict(), model.config
+        del config.quantization_config
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model.load_state_dict(read)
+    model = model.to(device)
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    agree_on_ends(model, tokenizer)
+    return get_peft_model(model, LoraConfig(r=32, lora_alpha=64, target_modules=list(TARGETS))), tokenizer
+
+
+def stories(count: int) -> list[dict]:
+    """English arithmetic stories of one to four steps, no two alike, each with its worked solution in `worked`."""
+    from r1lab.prompts import format_completion
+    from r1lab.tiny.generators import make_problem
+    from r1lab.tiny.scribe import Scribe
+
+    draw, rows = random.Random(0), {}
+    while len(rows) < count:
+        problem = make_problem(draw, "arithmetic", draw.choice(("easy", "medium")), "en")
+        scribe = Scribe("en", draw)
+        answer = problem.reason(scribe)
+        rows[problem.prompt] = {
+            "id": f"story-{len(rows)}", "prompt": problem.prompt, "solution": problem.solution, "domain": problem.domain,
+            "kind": problem.kind, "language": "en", "level": problem.level, "verifier": problem.verifier, "tests": "",
+            "source": "r1lab-tiny", "worked": format_completion(scribe.text, answer),
+        }  # fmt: skip
+    return list(rows.values())

@@ -1,0 +1,80 @@
+"""R1-Zero of the tiny world on a GPU: does it learn as on a CPU, and how fast?"""
+
+import json
+import tempfile
+import time
+from dataclasses import replace
+
+import torch
+
+from r1lab.scale import DATA, get_scale
+
+MARKS = (40, 60, 80, 100, 130)  # steps after which the policy is asked
+
+
+def zero(record, device: str, dtype: str) -> None:
+    """Train the tiny R1-Zero as on a laptop and ask it now and then; the clock stops while it is asked."""
+    from r1lab.evaluation import evaluate
+    from r1lab.policy import Policy
+    from r1lab.problems import load_problems, take_balanced
+    from r1lab.stages.grpo import run_trainer
+    from r1lab.stages.zero import make_zero_trainer
+
+    gpu = device == "cuda"
+    scale = replace(get_scale("tiny"), dtype=dtype, **({} if gpu else {"steps": 2}))
+    asked = take_balanced(load_problems("validation"), 200 if gpu else 8)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = make_zero_trainer(scale, folder, seed=0, use_cpu=not gpu, save_strategy="no")
+        policy = Policy(trainer.model, trainer.processing_class)
+
+        def ask(step: int, seconds: float) -> None:
+            report = evaluate(
+                policy, asked, greedy=False, samples=2, ks=(), max_new_tokens=scale.longest_answer
+            )
+            accuracy = report["overall"]["sampled_accuracy"]["value"]
+            record.add(step=step, training_seconds=seconds, sampled_accuracy=accuracy)
+
+        trainer.add_callback(clock(ask, MARKS if gpu else (2,), budget=60 if gpu else 600))
+        run_trainer(trainer)
+        test = load_problems("test")[: None if gpu else 8]
+        report = evaluate(policy, test, samples=4 if gpu else 1, ks=(), max_new_tokens=scale.longest_answer)
+    overall = report["overall"]
+    rewards = [row["reward"] for row in trainer.state.log_history if "reward" in row]
+    record.add(steps=trainer.state.global_step, rewards=rewards, **{
+        name: overall[name]["value"] for name in ("greedy_accuracy", "sampled_accuracy", "format_rate")
+    })  # fmt: skip
+    low, high = cpu_interval()
+    value = overall["sampled_accuracy"]["value"]
+    record.claim(
+        f"R1-Zero in {dtype} learns as on a CPU: sampled accuracy from {low:.0%} to {high:.0%}",
+        low <= value,
+        f"{value:.0%}",
+    )
+
+
+def cpu_interval() -> tuple[float, float]:
+    """The lowest and the highest end of the intervals of the committed CPU runs, sampled accuracy on the test problems."""
+    runs = [json.loads(path.read_text()) for path in sorted((DATA / "runs").glob("zero-[0-9].json"))]
+    found = [run["report"]["overall"]["sampled_accuracy"] for run in runs]
+    return min(x["low"] for x in found), max(x["high"] for x in found)
+
+
+def clock(ask, marks, budget: float):
+    """A callback that adds up the seconds of training steps, asks after `marks` and ends the run after `budget` seconds."""
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        spent, began = 0.0, 0.0
+
+        def on_step_begin(self, args, state, control, **_):
+            Clock.began = time.perf_counter()
+
+        def on_step_end(self, args, state, control, **_):
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            Clock.spent += time.perf_counter() - Clock.began
+            if state.global_step in marks:
+                ask(state.global_step, round(Clock.spent, 2))
+            control.should_training_stop |= Clock.spent > budget
+
+    return Clock()
