@@ -32,7 +32,12 @@ from r1lab.stages.folder import write_json
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = os.environ.get("GPU_CHECK_DEVICE", "cuda")
 FOLDER = ROOT / ("data/runs" if DEVICE == "cuda" else "build/gpu-rehearsal")
-QUIET = {"PYTHONWARNINGS": "ignore", "TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_OFFLINE": "1", "R1LAB_SCALE": "tiny"}
+QUIET = {
+    "PYTHONWARNINGS": "ignore",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "HF_HUB_OFFLINE": "1",
+    "R1LAB_SCALE": "tiny",
+}
 QUIET |= {"TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "2")}
 PACKAGES = ("torch", "triton", "transformers", "trl", "peft", "datasets", "accelerate")
 
@@ -140,24 +145,31 @@ def run_step(step: Step, folder: Path) -> None:
     running = {}
     for name in step.names:
         (folder / f"gpu-{name}.json").unlink(missing_ok=True)  # an old result is no result of this run
-        command = [sys.executable, "-m", "gpu_check", "--measure", name, "--output", str(folder)]
-        running[name] = subprocess.Popen(command, start_new_session=True, env={**os.environ, **QUIET})
+        running[name] = subprocess.Popen(
+            command(name, folder), start_new_session=True, env={**os.environ, **QUIET}
+        )
     for name, process in running.items():
+        reason = "the process ended with {}"
         try:
-            process.wait(max(1, step.seconds - (time.monotonic() - started)))
+            process.wait(max(0.1, step.seconds - (time.monotonic() - started)))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-            note(folder, name, f"stopped after its {step.seconds} s")
-        if process.returncode and process.returncode > 0 and not (folder / f"gpu-{name}.json").is_file():
-            note(folder, name, f"the process ended with {process.returncode} before it could measure")
+            reason = f"stopped after its {step.seconds} s"
+        if process.returncode:
+            explain(folder, name, reason.format(process.returncode))
 
 
-def note(folder: Path, name: str, error: str) -> None:
-    """Write into a measurement's file why it did not finish."""
+def command(name: str, folder: Path) -> list[str]:
+    """What starts a measurement's process."""
+    return [sys.executable, "-m", "gpu_check", "--measure", name, "--output", str(folder)]
+
+
+def explain(folder: Path, name: str, reason: str) -> None:
+    """Write into a measurement's file why it did not finish, unless it could say so itself."""
     path = folder / f"gpu-{name}.json"
     data = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"step": name, "claims": []}
-    write_json(data | {"error": error}, path)
+    write_json({**data, "error": data.get("error", reason)}, path)
 
 
 def verdict(folder: Path, names: list[str]) -> bool:

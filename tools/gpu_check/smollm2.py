@@ -132,7 +132,9 @@ def load_smollm2(folder: str, device: str):
         options["gguf_file"] = whole.name
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **options)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
-    if options:  # trainers refuse a model that calls itself quantized, so the weights move into one that does not
+    if (
+        options
+    ):  # trainers refuse a model that calls itself quantized, so the weights move into one that does not
         read, config = model.state_dict(), model.config
         del config.quantization_config
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
