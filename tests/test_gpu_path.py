@@ -12,6 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from r1lab import unsloth_first
+from r1lab.colab import Gpu
 from r1lab.policy import (
     BATCH,
     Policy,
@@ -80,6 +82,62 @@ def test_a_missing_unsloth_is_one_sentence(fakes):
     assert "nowhere" in fakes(STAGE, "t4")[0], "a broken Unsloth is not a missing one"
     (fakes.folder / "unsloth.py").write_text("raise ModuleNotFoundError('no', name='unsloth')")
     assert "scale t4 trains with Unsloth, which is not installed" in fakes(STAGE, "t4")[0]
+
+
+def test_unsloths_settings_follow_from_the_gpu_unless_they_are_set(monkeypatch):
+    monkeypatch.setitem(sys.modules, "unsloth", SimpleNamespace())
+    for capability, flashinfer in ((7.5, "1"), (8.0, None)):
+        monkeypatch.setattr(unsloth_first, "find_gpu", lambda found=capability: Gpu("a GPU", found, 15.0))
+        for name in ("UNSLOTH_VLLM_STANDBY", "UNSLOTH_VLLM_NO_FLASHINFER"):
+            monkeypatch.setenv(name, "before")
+            monkeypatch.delenv(name)
+        unsloth_first.import_unsloth()
+        assert os.environ["UNSLOTH_VLLM_STANDBY"] == "1"
+        assert os.environ.get("UNSLOTH_VLLM_NO_FLASHINFER") == flashinfer
+    monkeypatch.setenv("UNSLOTH_VLLM_STANDBY", "0")
+    unsloth_first.import_unsloth()
+    assert os.environ["UNSLOTH_VLLM_STANDBY"] == "0"
+
+
+def test_only_an_old_vllm_gets_the_empty_modules(monkeypatch):
+    names = (unsloth_first.MISSING, f"{unsloth_first.MISSING}.nccl_engine")
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.delitem(sys.modules, name)
+    for installed, filled in (("0.30.0", False), ("0.20.0", False), ("0.15.1", True)):
+        monkeypatch.setattr(unsloth_first, "version", lambda package, found=installed: found)
+        unsloth_first.fill_in_for_old_vllm()
+        assert all((name in sys.modules) == filled for name in names)
+
+
+@pytest.fixture
+def old_vllm(fakes):
+    """`fakes` with the installed TRL and transformers instead of fakes, beside a vLLM 0.11.2 that holds only names."""
+    for name in ("trl", "transformers", "peft"):
+        (fakes.folder / f"{name}.py").unlink()
+    (fakes.folder / "unsloth.py").write_text("import sys\nassert 'trl' not in sys.modules\n")
+    files = {
+        "vllm/__init__.py": "LLM = RequestOutput = SamplingParams = object",
+        "vllm/sampling_params.py": "StructuredOutputsParams = object",
+        "vllm/distributed/__init__.py": "",
+        "vllm/utils/__init__.py": "",
+        "vllm/utils/network_utils.py": "get_ip = None",
+        "vllm-0.11.2.dist-info/METADATA": "Metadata-Version: 2.1\nName: vllm\nVersion: 0.11.2\n",
+        "vllm-0.11.2.dist-info/top_level.txt": "vllm\n",
+    }
+    for name, text in files.items():
+        (fakes.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (fakes.folder / name).write_text(text)
+    return fakes
+
+
+@pytest.mark.slow
+def test_trls_trainers_are_imported_beside_the_vllm_of_colabs_t4(old_vllm):
+    """Without our module TRL fails. The day it does not, the module has no use any more."""
+    program = "from trl import DPOTrainer, GRPOTrainer, SFTTrainer; print('imported')"
+    assert "No module named 'vllm.distributed.weight_transfer'" in " ".join(old_vllm(program, "tiny"))
+    first = "from r1lab.unsloth_first import import_unsloth; import_unsloth(); "
+    assert "imported" in old_vllm(first + program, "tiny")
 
 
 # ---------------------------------------------------------------------------------------------------- adapters

@@ -21,23 +21,30 @@ CUDA = ROOT / FOLDER / "no-cuda.txt"
 
 @dataclass(frozen=True)
 class Environment:
-    """One lock: the Pythons it is for (the first one makes it) and the packages that it leaves as they are."""
+    """One lock: the Pythons it is for (the first one makes it) and the table of what the machine keeps installed."""
 
     name: str
     pythons: tuple[str, ...] = ("3.12", "3.13")
-    left_alone: tuple[str, ...] = ()
+    kept: str = (
+        ""  # requirements/KEPT-PYTHON.txt: the lock must resolve beside these versions and names none of them
+    )
     cpu: bool = False  # any platform, without the CUDA libraries
 
     @property
     def lock(self) -> Path:
         return ROOT / FOLDER / f"{self.name}.txt"
 
+    def kept_versions(self, python: str) -> dict[str, str]:
+        """What the machine keeps installed for this Python, package -> version; {} where it keeps nothing."""
+        if not self.kept:
+            return {}
+        text = (ROOT / FOLDER / f"{self.kept}-{python}.txt").read_text(encoding="utf-8")
+        return dict(line.split("==") for line in pins(text))
 
-# A notebook on Colab has loaded these three before its first cell runs; another version would ask for a restart.
-LOADED = ("numpy", "pandas", "pillow")
+
 ENVIRONMENTS = (
-    Environment("colab-t4", left_alone=LOADED),
-    Environment("colab-a100", left_alone=LOADED),
+    Environment("colab-t4", kept="colab-kept"),
+    Environment("colab-a100", kept="colab-kept"),
     Environment("gpu"),
     Environment("cluster"),
     Environment("cpu-trl-1.14", pythons=("3.11",), cpu=True),  # and newer: one lock with markers
@@ -50,9 +57,11 @@ def resolve(environment: Environment, python: str, *options: str) -> str:
     The settings in pyproject.toml (`tool.uv`) belong to the laptop's lock and are not read.
     """
     where = ("--universal", "--excludes", str(CUDA)) if environment.cpu else ("--python-platform", PLATFORM)
-    left = [word for name in environment.left_alone for word in ("--no-emit-package", name)]
+    # A lock that the kept versions refuse cannot be resolved; and the lock does not repeat them.
+    kept = [word for name in environment.kept_versions(python) for word in ("--no-emit-package", name)]
+    kept += ["-c", f"{FOLDER}/{environment.kept}-{python}.txt"] if environment.kept else []
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-config"]
-    command += ["--python-version", python, *where, *left, "--annotation-style", "line", *options]
+    command += ["--python-version", python, *where, *kept, "--annotation-style", "line", *options]
     command += ["--custom-compile-command", "make locks", "pyproject.toml", f"{FOLDER}/{environment.name}.in"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
@@ -71,20 +80,30 @@ def foreign_lines(text: str) -> list[str]:
     return sorted(line for line in pins(text) if not PIN.fullmatch(line) or "://" in line)
 
 
-def make(environment: Environment) -> None:
-    """Write the lock, newest versions first."""
-    text = resolve(environment, environment.pythons[0], "--upgrade")
+def make(environment: Environment) -> list[str]:
+    """Write the lock, newest versions first; what is wrong on its other Pythons, and then the old lock stays."""
+    first, *others = environment.pythons
+    try:
+        text = resolve(environment, first, "--upgrade")
+    except ValueError as error:
+        return [f"{environment.name} on Python {first} does not resolve: {error}"]
     if wrong := foreign_lines(text):
-        raise ValueError(f"not a plain version: {wrong[0]!r}")
-    environment.lock.write_text(text, encoding="utf-8")
+        return [f"{environment.name}: not a plain version: {wrong[0]!r}"]
+    unchecked = environment.lock.with_suffix(".part")
+    unchecked.write_text(text, encoding="utf-8")
+    faults = [fault for python in others for fault in check(environment, python, unchecked)]
+    if not faults:
+        unchecked.replace(environment.lock)
+    return faults
 
 
-def check(environment: Environment, python: str) -> list[str]:
-    """What is wrong with a lock on one Python: [] when the same versions come out again."""
-    name = f"{FOLDER}/{environment.name}.txt"
-    if not environment.lock.is_file():
+def check(environment: Environment, python: str, lock: Path | None = None) -> list[str]:
+    """What is wrong with a lock on one Python: [] when the same versions come out again. lock: another file to check."""
+    lock = lock or environment.lock
+    name = f"{FOLDER}/{lock.name}"
+    if not lock.is_file():
         return [f"{name} is missing: run `make locks`"]
-    text = environment.lock.read_text(encoding="utf-8")
+    text = lock.read_text(encoding="utf-8")
     faults = [f"{name}: {line!r} is not a plain version" for line in foreign_lines(text)]
     try:
         again = resolve(environment, python, "--no-annotate", "--no-header", "-c", name)
@@ -104,8 +123,7 @@ def main(action: str) -> int:
     failed = False
     for environment in ENVIRONMENTS:
         if action == "make":
-            make(environment)
-            faults, done = [], "locked"
+            faults, done = make(environment), "locked"
         else:
             faults = [fault for python in environment.pythons for fault in check(environment, python)]
             done = "resolves on " + ", ".join(environment.pythons)

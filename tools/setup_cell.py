@@ -17,5 +17,6 @@ if "COLAB_" in "".join(os.environ) or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
 
     set_up(SCALE, steps=STEPS, resume=CONTINUE, use_drive=USE_DRIVE)
 if os.environ.get("R1LAB_SCALE") in ("t4", "a100"):
-    os.environ.setdefault("UNSLOTH_VLLM_STANDBY", "1")
-    import unsloth  # noqa: F401  before trl and transformers, which it rewrites
+    from r1lab.unsloth_first import import_unsloth
+
+    import_unsloth()  # before trl and transformers, which it rewrites

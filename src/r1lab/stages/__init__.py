@@ -1,16 +1,15 @@
 """The stages of the recipe: the one room that imports TRL, peft and, at the scales t4 and a100, Unsloth."""
 
-import os
-
 from r1lab.scale import get_scale
 
 if get_scale().engine == "unsloth":
     # Unsloth rewrites classes of trl, transformers and peft, so it must be imported before any of them; a class that
     # was imported earlier stays as it was. This file runs before every module of the stages; notebooks, which import
     # from trl themselves, do the same in their set-up cell.
-    os.environ.setdefault("UNSLOTH_VLLM_STANDBY", "1")  # vLLM's memory is for the training while it waits
+    from r1lab.unsloth_first import import_unsloth
+
     try:
-        import unsloth  # noqa: F401
+        import_unsloth()
     except ModuleNotFoundError as error:
         if error.name != "unsloth":
             raise
