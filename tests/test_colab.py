@@ -48,7 +48,12 @@ def run_cell(monkeypatch, tmp_path, **environment):
         monkeypatch.delenv(name)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: started.append(command[:2]))
+
+    def run(command, **_):
+        started.append(command[:2])
+        return SimpleNamespace(stdout="")  # nvidia-smi finds no GPU
+
+    monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.setattr(colab, "set_up", lambda *given, **options: asked.append((given, options)))
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
@@ -125,13 +130,22 @@ def test_the_gpu_is_read_from_nvidia_smi(monkeypatch):
 def machine(monkeypatch, tmp_path):
     """A rented machine with a T4: what is installed on it, what its installer was asked for, and whether that works."""
     state = SimpleNamespace(
-        installed={"numpy": "2.1.3", "pyarrow": "18.1.0", "tornado": "6.4"}, asked=[], code=0, brings={}
+        installed={"numpy": "2.1.3", "pyarrow": "18.1.0", "tornado": "6.4", "traitlets": "5.7.1"},
+        asked=[],
+        code=0,
+        says="a\nno route to host\n",
+        brings={},
     )
 
     def run(command, stdout, **_):
         state.asked.append(command)
-        state.installed |= state.brings
-        stdout.write("a\nno route to host\n")
+        changed = {name: found for name, found in state.brings.items() if state.installed.get(name) != found}
+        if "--dry-run" in command:
+            lines = [f" - {name}=={state.installed[name]}\n + {name}=={changed[name]}\n" for name in changed]
+            stdout.write("".join(lines))
+        elif "--editable" in command:
+            state.installed |= state.brings
+        stdout.write(state.says)
         return SimpleNamespace(returncode=state.code)
 
     monkeypatch.setattr(colab, "_version", lambda name: state.installed.get(name))
@@ -149,8 +163,9 @@ def machine(monkeypatch, tmp_path):
 
 def test_the_lock_is_installed_and_what_the_kernel_has_loaded_stays(machine, capsys):
     colab.set_up("t4", steps=7, resume=True)
-    uv, install = machine.asked
+    uv, plan, install = machine.asked
     assert uv[-1] == "uv" and install[-2:] == ["--editable", str(course.ROOT)]
+    assert [word for word in plan if word != "--dry-run"] == install and "--no-config" in install
     assert {"trl==1.14.2", "vllm==0.11.2", "numpy==2.1.3", "tornado==6.4"} <= set(install)
     assert sum(word.startswith(("numpy==", "tornado==")) for word in install) == 2
     told = {name: os.environ.get(name) for name in colab.FORM}
@@ -162,7 +177,7 @@ def test_the_lock_is_installed_and_what_the_kernel_has_loaded_stays(machine, cap
 
 def test_at_tiny_no_lock_is_installed_and_a_gpu_is_mentioned(machine, capsys):
     colab.set_up("tiny")
-    assert not [word for word in machine.asked[1] if word.startswith(("torch==", "trl=="))]
+    assert not [word for word in machine.asked[-1] if word.startswith(("torch==", "trl=="))]
     assert "CUDA_VISIBLE_DEVICES" not in os.environ and "choose t4 or a100" in capsys.readouterr().out
 
 
@@ -170,21 +185,72 @@ def test_what_was_set_before_wins_over_the_form(machine, monkeypatch):
     monkeypatch.setenv("R1LAB_STEPS", "3")
     monkeypatch.setattr(colab, "OUTSIDE", {"R1LAB_STEPS": "3", "R1LAB_SCALE": "tiny"})
     colab.set_up("t4", steps=7)
-    assert os.environ["R1LAB_STEPS"] == "3" and "vllm==0.11.2" not in machine.asked[1]
+    assert os.environ["R1LAB_STEPS"] == "3" and "vllm==0.11.2" not in machine.asked[-1]
 
 
-def test_a_new_version_of_what_is_loaded_asks_for_a_restart_until_there_is_one(machine, monkeypatch):
+def test_a_restart_is_announced_before_it_is_asked_for_and_the_second_run_passes(
+    machine, monkeypatch, capsys
+):
     monkeypatch.setitem(sys.modules, "pyarrow", SimpleNamespace())
     machine.brings = {"pyarrow": "26.0.1"}
-    for _ in range(2):  # running the cell again does not unload anything
+    for announced in (True, False):  # running the cell again does not unload anything
         with pytest.raises(RuntimeError, match=r"pyarrow had been loaded .* Restart session"):
             colab.set_up("tiny")
+        assert ("pyarrow will get a new version" in capsys.readouterr().out) == announced
+    colab.STALE.clear()  # as a restarted session
+    colab.set_up("tiny")
+    assert "will get a new version" not in capsys.readouterr().out
+
+
+def test_a_package_that_is_not_loaded_changes_without_a_word(machine, monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "pyarrow", raising=False)
+    machine.brings = {"pyarrow": "26.0.1"}
+    colab.set_up("tiny")
+    assert "new version" not in capsys.readouterr().out
 
 
 def test_a_failed_installation_shows_the_end_of_its_log(machine):
     machine.code = 1
-    with pytest.raises(RuntimeError, match=r"installation failed[\s\S]*no route to host"):
+    with pytest.raises(RuntimeError, match=r"package index did not answer[\s\S]*no route to host"):
         colab.set_up("tiny")
+    machine.says = "No space left on device\n"
+    with pytest.raises(RuntimeError, match=r"installation failed;[\s\S]*No space left") as caught:
+        colab.set_up("tiny")
+    assert "index" not in str(caught.value), "an earlier failure is not told again"
+
+
+# uv 0.13 and, second, uv 0.9, which wraps its lines in a tree.
+CONFLICTS = [
+    """error: No solution found when resolving dependencies
+  cause: Because nbclient>=0.11.0 depends on traitlets>=5.13 and you require nbclient==0.11.0, we can conclude that you require traitlets>=5.13.
+         And because you require traitlets==5.7.1, we can conclude that your requirements are unsatisfiable.
+""",
+    """  × No solution found when resolving dependencies:
+  ╰─▶ Because nbclient>=0.11.0 depends on traitlets>=5.13 and you require
+      nbclient==0.11.0, we can conclude that you require traitlets>=5.13.
+""",
+]
+
+
+@pytest.mark.parametrize("said", CONFLICTS, ids=["uv 0.13", "uv 0.9"])
+def test_a_conflict_names_the_package_and_the_way_out_and_not_the_network(machine, said):
+    told = colab.explain_failure(said)
+    assert "nbclient>=0.11.0 needs traitlets>=5.13, and this runtime keeps traitlets 5.7.1." in told
+    assert "Runtime version 2026.07" in told and "network" not in told and "index" not in told
+
+
+def test_a_conflict_is_found_before_anything_is_changed(machine, monkeypatch):
+    started = colab.subprocess.run
+
+    def run(command, **options):
+        machine.code = int("--dry-run" in command)
+        return started(command, **options)
+
+    monkeypatch.setattr(colab.subprocess, "run", run)
+    machine.says = "No solution found when resolving: Because a==1 depends on b>=2, all is lost.\n"
+    with pytest.raises(RuntimeError, match=r"do not fit this runtime.*: a==1 depends on b>=2, all is lost\."):
+        colab.set_up("t4")
+    assert "--dry-run" in machine.asked[-1]
 
 
 def test_drive_is_used_only_when_asked_for(machine, monkeypatch, capsys):

@@ -5,6 +5,7 @@ No secret is read or asked for: every model and data set of the course is public
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -27,6 +28,11 @@ FORM = ("R1LAB_SCALE", "R1LAB_STEPS", "R1LAB_RESUME", "R1LAB_OUTPUT")
 OUTSIDE = {name: os.environ[name] for name in FORM if name in os.environ}  # what the form must not overrule
 STALE: set[str] = set()  # loaded in another version than the one now on the disk
 DRIVE = "/content/drive"
+ISSUES = "https://github.com/r1lab/r1lab/issues"
+# What uv and pip write when the package index does not answer.
+NO_NETWORK = re.compile(
+    r"failed to fetch|error sending request|dns error|timed? ?out|connection|no route to host|network", re.I
+)
 
 
 @dataclass(frozen=True)
@@ -118,20 +124,27 @@ def _version(package: str) -> str | None:
 
 
 def _install(pins: list[str], lock: Path | None) -> None:
-    """Install r1lab and `pins` with uv, pip's output into LOG. Raises RuntimeError, also when a restart is needed."""
+    """Install r1lab and `pins` with uv, the output into LOG.
+
+    First asks uv what would change, so that a conflict is found before anything is changed and a restart is announced.
+    Raises RuntimeError when the packages cannot be installed, and when the session must be restarted.
+    """
     source = lock.relative_to(ROOT) if lock else "pyproject.toml"
     print(f"installing the packages of {source} (details in {LOG})", flush=True)
     before = {name: _version(name) for name in MIXED_UP.values()}
-    uv = [sys.executable, "-m", "uv", "pip", "install", "--python", sys.executable]
-    for command in (
-        [sys.executable, "-m", "pip", "install", "-q", "uv"],
-        [*uv, *pins, "--editable", str(ROOT)],
-    ):
-        with open(LOG, "a", encoding="utf-8") as log:
-            failed = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
-        if failed:
-            last = Path(LOG).read_text(encoding="utf-8").strip().splitlines()[-5:]
-            raise RuntimeError("the installation failed, most likely for the network:\n" + "\n".join(last))
+    _run([sys.executable, "-m", "pip", "install", "-q", "uv"])
+    # Without --no-config, uv would read pyproject.toml of the folder it runs in, and ours holds the laptop's versions.
+    install = [sys.executable, "-m", "uv", "pip", "install", "--no-config", "--python", sys.executable]
+    packages = [*pins, "--editable", str(ROOT)]
+    plan = _run([*install, "--dry-run", *packages])
+    replaced = set(re.findall(r"^ - ([\w.-]+)==", plan, re.M))
+    if loaded := sorted(m for m, p in MIXED_UP.items() if m in sys.modules and p in replaced):
+        print(
+            f"{', '.join(loaded)} will get a new version while the old one is loaded. This is expected: the cell will end "
+            "by asking for a restart, and after it the second run of this cell passes.",
+            flush=True,
+        )
+    _run([*install, *packages])
     importlib.invalidate_caches()
     STALE.update(m for m, p in MIXED_UP.items() if m in sys.modules and before[p] != _version(p))
     if STALE:
@@ -139,6 +152,43 @@ def _install(pins: list[str], lock: Path | None) -> None:
             f"{', '.join(sorted(STALE))} had been loaded before a new version came: choose Runtime > Restart session, "
             "then run this cell again; nothing is downloaded twice"
         )
+
+
+def _run(command: list[str]) -> str:
+    """Run an installer and return its output, which is also added to LOG. Raises RuntimeError when it fails."""
+    log = Path(LOG)
+    start = log.stat().st_size if log.exists() else 0
+    with open(log, "a", encoding="utf-8") as file:
+        failed = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT).returncode
+    output = log.read_bytes()[start:].decode("utf-8", errors="replace")
+    if failed:
+        raise RuntimeError(explain_failure(output))
+    return output
+
+
+def explain_failure(output: str) -> str:
+    """Why an installation failed and what to do, from the installer's output: a conflict, the network, or its last lines."""
+    _, conflict, cause = output.partition("No solution found")
+    if conflict:
+        # Before "Because" stand the resolver's own words; the reasons after it name the packages.
+        cause = " ".join(cause.partition("Because")[2].split())
+        for package, need, name in re.findall(r"(\S+) depends on (([\w-]+(?:\.[\w-]+)*)[^\s]*)", cause):
+            if name in KEPT:
+                cause = f"{package} needs {need}, and this runtime keeps {name} {_version(name)}"
+                break
+        return (
+            f"the packages do not fit this runtime, and nothing was changed: {cause.rstrip('.,')}. Choose Runtime > Change "
+            "runtime type > Runtime version 2026.07 and run this cell again. If it ends here too, please report this "
+            f"message at {ISSUES}"
+        )
+    last = "\n".join(output.strip().splitlines()[-5:])
+    if NO_NETWORK.search(last):
+        return (
+            f"the installation failed because the package index did not answer: run this cell again\n{last}"
+        )
+    return (
+        f"the installation failed; if a second run ends the same way, please report this at {ISSUES}\n{last}"
+    )
 
 
 def _mount_drive() -> str:

@@ -15,5 +15,5 @@ if get_scale().engine == "unsloth":
             raise
         raise ValueError(
             f"scale {get_scale().name} trains with Unsloth, which is not installed: run the set-up cell of a notebook, or "
-            "`uv pip install -r requirements/gpu.txt`"
+            "`uv pip install --no-config -r requirements/gpu.txt`"
         ) from error
