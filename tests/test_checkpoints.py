@@ -73,6 +73,7 @@ class Saved:
     def save_pretrained(self, folder):
         folder.mkdir(exist_ok=True)
         (folder / "config.json").write_text("{}")
+        (folder / "tokenizer_config.json").write_text("{}")
         assert not (folder / checkpoints.RECORD).exists()
 
     def parameters(self):

@@ -219,7 +219,7 @@ def main_ship(argv: list[str]) -> None:
     import torch
 
     from r1lab.evaluation import table
-    from r1lab.policy import load_model
+    from r1lab.policy import load_model, save_tokenizer
     from r1lab.results import load_run
     from r1lab.stages.checkpoints import RECORD, STAGES, find_stage, stage_card
 
@@ -230,7 +230,7 @@ def main_ship(argv: list[str]) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
         model, tokenizer = load_model(source)
         model.to(torch.bfloat16).save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
+        save_tokenizer(tokenizer, unfinished)
         record = json.loads((source / RECORD).read_text(encoding="utf-8"))
         parents = {need: STAGES[need].ships for need in STAGES[stage].needs}
         record |= {"parents": parents}

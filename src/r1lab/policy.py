@@ -11,6 +11,7 @@ from r1lab.scale import DATA, Scale, get_scale
 
 BATCH = 512  # completions generated side by side, at most; see `rows_at_once`
 ADAPTER = "adapter_config.json"  # what a folder with a LoRA adapter holds instead of config.json
+MODEL_INPUTS = ["input_ids", "attention_mask"]  # what the models of the course take
 Prompt = str | list[dict[str, str]]
 
 
@@ -124,6 +125,22 @@ def agree_on_ends(model, tokenizer) -> None:
     model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends or None
 
 
+def save_tokenizer(tokenizer, output: str | Path) -> None:
+    """Save a tokenizer in `output` so that transformers 4.57 loads it too, which the GPU environments on Colab have.
+
+    transformers 5 names its general tokenizer `TokenizersBackend`, and 4.57 knows only the older name of that class. It
+    also needs to be told which inputs the model takes. transformers 5 reads both.
+    """
+    tokenizer.save_pretrained(output)
+    path = Path(output) / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    if config.get("tokenizer_class") == "TokenizersBackend":
+        config |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": MODEL_INPUTS}
+        # The layout that transformers itself writes.
+        text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8")
+
+
 def merge_adapter(folder: str | Path, output: str | Path, dtype: str = "auto") -> Path:
     """Write the LoRA adapter in `folder`, merged into its base, to `output`: a whole model as safetensors.
 
@@ -133,7 +150,7 @@ def merge_adapter(folder: str | Path, output: str | Path, dtype: str = "auto") -
         raise ValueError(f"{folder} is a whole model already: there is no adapter to merge")
     model, tokenizer = load_model(folder, dtype, device="cpu")
     model.save_pretrained(output)
-    tokenizer.save_pretrained(output)
+    save_tokenizer(tokenizer, output)
     return Path(output)
 
 

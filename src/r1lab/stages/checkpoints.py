@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from r1lab.policy import save_tokenizer
 from r1lab.scale import DATA, Scale, output_folder
 from r1lab.stages.grpo import is_sharded, write_json
 
@@ -93,7 +94,7 @@ def save_stage(
     (output / RECORD).unlink(missing_ok=True)
     if not is_sharded(model):
         model.save_pretrained(output)
-    tokenizer.save_pretrained(output)
+    save_tokenizer(tokenizer, output)
     record = {
         "stage": stage,
         "parents": {name: Path(path).name for name, path in parents.items()},

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from r1lab.policy import save_tokenizer
+
 
 @dataclass(frozen=True)
 class Size:
@@ -199,5 +201,5 @@ def pretrain(
             )
             total = 0.0
     model.save_pretrained(output)
-    tokenizer.save_pretrained(output)
+    save_tokenizer(tokenizer, output)
     return history
