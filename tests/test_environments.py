@@ -118,6 +118,13 @@ def test_the_vllm_of_a_lock_is_one_that_trl_imports_with(environment):
     )
 
 
+@pytest.mark.parametrize("name", ["requirements/README.md", "src/r1lab/stages/__init__.py"])
+def test_a_command_that_installs_a_lock_leaves_the_laptops_versions_out(name):
+    """In this repository uv reads pyproject.toml, which holds TRL 1.16.0, and refuses a lock with TRL 1.14.2."""
+    commands = re.findall(r"uv pip install.*", (locks.ROOT / name).read_text(encoding="utf-8"))
+    assert commands and all(command.startswith("uv pip install --no-config ") for command in commands)
+
+
 @pytest.mark.parametrize(
     "line",
     [
