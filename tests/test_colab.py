@@ -22,7 +22,7 @@ A100 = Gpu("NVIDIA A100-SXM4-40GB", 8.0, 40.0)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_notebook_has_the_one_set_up_cell_before_any_other_code(path):
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    assert cells[0].source == SOURCE and course.SKIP_TAG in course.tags(cells[0]), (
+    assert cells[0].source == course.setup_source(path.name) and course.SKIP_TAG in course.tags(cells[0]), (
         "run `python -m r1lab clean`"
     )
     assert sum(course.CLONE in cell.source for cell in cells) == 1
@@ -37,11 +37,21 @@ def test_an_old_set_up_cell_is_replaced_and_nothing_else_changes():
         new_code_cell("1", metadata=skipped),
     ]
     before = [cell.source for cell in other]
-    notebook = course.put_setup(new_notebook(cells=[*other, old]))
+    notebook = course.put_setup(new_notebook(cells=[*other, old]), "04.ipynb")
     assert [cell.source for cell in notebook.cells] == [*before, SOURCE]
 
 
-def run_cell(monkeypatch, tmp_path, **environment):
+def test_a_notebook_for_tiny_only_sets_the_scale_and_leaves_no_choice(monkeypatch, tmp_path):
+    monkeypatch.setenv("R1LAB_SCALE", "t4")
+    source = course.setup_source("08_alignment.ipynb")
+    assert "t4" not in source.partition("STEPS")[0] and source != SOURCE
+    asked = run_cell(monkeypatch, tmp_path, source, COLAB_RELEASE_TAG="1")[1]
+    assert asked[0][0] == ("tiny",) and os.environ["R1LAB_SCALE"] == "tiny"
+    told = [path.stem for path in NOTEBOOKS if "runs at `tiny` only" in path.read_text(encoding="utf-8")]
+    assert told == [path.stem for path in NOTEBOOKS if path.stem.startswith(course.TINY_ONLY)]
+
+
+def run_cell(monkeypatch, tmp_path, source=SOURCE, **environment):
     """Run the cell as a notebook would: what it started, and what it asked of `set_up`."""
     started, asked = [], []
     for name in [n for n in os.environ if n.startswith(("COLAB_", "KAGGLE_"))]:
@@ -57,7 +67,7 @@ def run_cell(monkeypatch, tmp_path, **environment):
     monkeypatch.setattr(colab, "set_up", lambda *given, **options: asked.append((given, options)))
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(tmp_path)
-    exec(compile(SOURCE, "setup_cell.py", "exec"), {})
+    exec(compile(source, "setup_cell.py", "exec"), {})
     return started, asked
 
 

@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CELL_TIMEOUT = 900  # seconds; the longest real cell trains for about four minutes on two cores
 SKIP_TAG = "nbval-skip"  # a cell that nbval skips (an install cell for Colab) is not run here either
 SETUP = ROOT / "tools" / "setup_cell.py"  # the one source of every notebook's set-up cell
+SCALE_CHOICE = 'SCALE = "tiny"  # @param ["tiny", "t4", "a100"]'
+TINY_ONLY = ("00_", "02_", "08_", "09_")  # their larger models do not fit a GPU beside vLLM, or need none
 CLONE = "https://github.com/r1lab/r1lab"  # what a set-up cell, old or new, is known by
 
 # What a kernel needs to give the same output twice, offline and without progress bars.
@@ -187,7 +189,7 @@ def refresh_notebooks(only: Iterable[str] = (), root: Path = ROOT) -> list[Path]
         line = _Line(path.stem)
         try:
             execute(notebook, path.parent, path.name, progress=line)
-            cleaned = clean_notebook(put_setup(notebook), path.name)
+            cleaned = clean_notebook(put_setup(notebook, path.name), path.name)
         except CourseError:
             line.end("failed")
             raise
@@ -211,11 +213,21 @@ def to_text(notebook) -> str:
     return nbformat.writes(notebook, indent=1).rstrip("\n") + "\n"
 
 
-def put_setup(notebook):
-    """`notebook` (changed in place) with the source of SETUP in its set-up cell."""
+def setup_source(name: str) -> str:
+    """The source of the set-up cell of the notebook file `name`; TINY_ONLY ones leave no choice of scale."""
+    source = SETUP.read_text(encoding="utf-8").rstrip("\n")
+    if not name.startswith(TINY_ONLY):
+        return source
+    return source.replace(
+        SCALE_CHOICE, 'SCALE = os.environ["R1LAB_SCALE"] = "tiny"  # all that this notebook runs at'
+    )
+
+
+def put_setup(notebook, name: str):
+    """`notebook` (changed in place) with the source of SETUP in its set-up cell; name: that of its file."""
     for cell in notebook.cells:
         if SKIP_TAG in tags(cell) and CLONE in cell.source:
-            cell.source = SETUP.read_text(encoding="utf-8").rstrip("\n")
+            cell.source = setup_source(name)
     return notebook
 
 
@@ -349,7 +361,9 @@ def main_clean(argv: list[str]) -> int:
     try:
         for path in parser.parse_args(argv).files or notebook_paths():
             before = path.read_text(encoding="utf-8")
-            after = to_text(clean_notebook(put_setup(nbformat.reads(before, as_version=4)), path.name))
+            after = to_text(
+                clean_notebook(put_setup(nbformat.reads(before, as_version=4), path.name), path.name)
+            )
             if after != before:
                 write_text(path, after)
                 print(f"cleaned {path}")
