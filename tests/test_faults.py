@@ -185,8 +185,52 @@ def test_checkpoints_are_kept_by_step_and_only_whole_ones_count(tmp_path):
         folder = make_checkpoint(tmp_path, step)
         os.utime(folder, (2e9 - step, 2e9 - step))
     cut(tmp_path / "checkpoint-40" / "optimizer.pt")
-    keep_newest(tmp_path)
+    keep_newest(tmp_path, 100)
     assert KEPT == 2 and {path.name for path in tmp_path.iterdir()} == {"checkpoint-100", "checkpoint-30"}
+
+
+SLOW_WRITER = """
+import sys, time
+from pathlib import Path
+part, rank = Path(sys.argv[1]), sys.argv[2]
+data = (part / "rng_state.pth").read_bytes()
+with open(part / f"rng_state_{rank}.pth", "wb") as file:
+    file.write(data[:99])
+    file.flush()
+    print("half", flush=True)
+    sys.stdin.readline()
+    file.write(data[99:])
+"""
+
+
+@pytest.mark.parametrize("stale", [(), (90,)])
+def test_the_checkpoint_that_other_processes_still_write_is_never_removed(tmp_path, stale):
+    """Only the first process clears up, and it does not wait for the others. A damaged folder of a later step, left by an
+    earlier run, does not make the one being written an old one."""
+    for step in (10, 20, 30, 40):
+        make_checkpoint(tmp_path, step)
+    for step in stale:
+        cut(make_checkpoint(tmp_path, step) / "optimizer.pt")
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", SLOW_WRITER, str(tmp_path / "checkpoint-40"), str(rank)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in (1, 2)
+    ]
+    try:
+        assert [writer.stdout.readline() for writer in writers] == ["half\n"] * 2
+        assert find_damage(tmp_path / "checkpoint-40")
+        keep_newest(tmp_path, 40)
+    finally:
+        for writer in writers:
+            writer.communicate("go on\n")
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert find_damage(tmp_path / "checkpoint-40") is None
+    kept = {int(path.name.rpartition("-")[2]) for path in tmp_path.iterdir()}
+    assert kept == {20, 30, 40, *stale}, "the two whole ones stay while the newest is not finished"
 
 
 @pytest.mark.slow

@@ -109,17 +109,19 @@ def last_checkpoint(output: Path | str) -> str | None:
     return None
 
 
-def keep_newest(output: Path | str) -> None:
-    """Remove all checkpoints but the KEPT newest whole ones.
+def keep_newest(output: Path | str, step: int) -> None:
+    """Remove old checkpoints: the KEPT newest whole ones stay, and always the one of `step`, which was just saved.
 
-    transformers does this by time of change, and a clock that was set back makes it remove the newest.
+    Another process may still be writing its part of that one, so it can look damaged. The newest in the folder stays too.
+    transformers goes by time of change, and a clock that was set back makes it remove the newest.
     """
-    whole = 0
-    for folder in checkpoints(output):
-        if whole == KEPT or find_damage(folder):
+    folders, whole = checkpoints(output), 0
+    spared = {f"checkpoint-{step}", *(folder.name for folder in folders[:1])}
+    for folder in folders:
+        damaged = find_damage(folder) is not None
+        whole += not damaged
+        if folder.name not in spared and (damaged or whole > KEPT):
             shutil.rmtree(folder)
-        else:
-            whole += 1
 
 
 def drop_checkpoints(output: Path | str) -> None:

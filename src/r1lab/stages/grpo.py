@@ -313,4 +313,4 @@ class MetricsLog(TrainerCallback):
 
     def on_save(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
-            keep_newest(args.output_dir)
+            keep_newest(args.output_dir, state.global_step)
