@@ -5,6 +5,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from r1lab import evaluation
+from r1lab import evaluation, rewards
 from r1lab.evaluation import (
     bootstrap_interval,
     check_outcomes,
@@ -23,13 +24,13 @@ from r1lab.evaluation import (
     load_report,
     majority_at_k,
     mcnemar_p,
-    normalise_answer,
     paired_interval,
     pass_at_k,
     save_report,
     table,
     wilson_interval,
 )
+from r1lab.rewards import accuracy
 
 
 # ------------------------------------------------------------------------------------------------ statistics
@@ -93,6 +94,8 @@ def test_majority_wins_ties_go_to_the_first_and_none_abstains():
     assert majority_at_k([None, None], [False, False], 2) == 0.0
     # two blocks of two, the fifth sample is left over
     assert majority_at_k(["1", "1", "2", "2", "2"], [True, True, False, False, False], 2) == 0.5
+    # one spelling of a right answer may be graded wrong: the value that won is right
+    assert majority_at_k([0, 0, 2], [False, True, False], 3) == 1.0
     with pytest.raises(ValueError, match="maj@3 needs at least 3"):
         majority_at_k(["1"], [True], 3)
 
@@ -229,28 +232,57 @@ def test_check_outcomes():
 
 
 @pytest.mark.parametrize(
-    ("text", "verifier", "answer"),
+    ("verifier", "texts", "votes"),
     [
-        ("<think>12+2=14</think> <answer> 14 </answer>", "math", "14"),
-        ("The answer is 14.", "math", "14"),
-        ("Jawabannya 14.", "math", "14"),
-        ("First 20-6=14", "math", "14"),
-        ("x = -4", "math", "-4"),
-        ("It costs $1,250.", "math", "1250"),
-        (r"<answer>\boxed{34}</answer>", "math", "34"),
-        ("<answer>Budi, Ani</answer>", "logic", "ani,budi"),
-        ("Dewi is honest. So the answer is Ani and Budi.", "logic", "ani,budi"),
-        ("Jadi jawabannya Ani dan Budi.", "logic", "ani,budi"),
-        ("Citra", "logic", "citra"),
-        ("So the answer is def f(x): return 4*x+1.", "code", "deff(x):return4*x+1"),
-        ("<answer>def f(x): return 4 * x + 1</answer>", "code", "deff(x):return4*x+1"),
-        ("", "math", None),
-        ("no number here", "math", None),
-        ("<answer></answer>", "logic", None),
+        (
+            "math",
+            ["<think>12+2=14</think> <answer> 14 </answer>", "The answer is 14.", "It is 15."],
+            [0, 0, 2],
+        ),
+        ("math", ["Jawabannya 14.", "First 20-6=14", r"<answer>\boxed{14}</answer>", ""], [0, 0, 0, None]),
+        ("math", ["x = -4", "-4", "4", "no number here"], [0, 0, 2, None]),
+        ("math", ["It costs $1,250.", "1250", "1250.0"], [0, 0, 0]),
+        ("logic", ["<answer>Budi, Ani</answer>", "So the answer is Ani and Budi.", "Ani"], [0, 0, 2]),
+        ("logic", ["Jadi jawabannya Ani dan Budi.", "Ani, Budi", "<answer></answer>"], [0, 0, None]),
+        (
+            "code",
+            ["The answer is def f(x): return 4*x+1.", "<answer>def f(x): return 4 * x + 1</answer>", "?"],
+            [0, 0, None],
+        ),
+        (
+            "countdown",
+            [f"<answer>{said}</answer>" for said in ("3*4+2", "2+4*3 = 14", "14", "3*4", "many")],
+            [0, 0, 2, 3, None],
+        ),
     ],
 )
-def test_votes_are_normalised(text, verifier, answer):
-    assert normalise_answer(text, verifier) == answer
+def test_votes_for_the_same_answer_are_one_however_they_are_spelled(verifier, texts, votes):
+    row = {"verifier": verifier, "solution": "Ani, Budi" if verifier == "logic" else "14"}
+    row |= {"tests": json.dumps({"function": "f", "cases": [[[3], 13]]})} if verifier == "code" else {}
+    assert rewards.count_votes(texts, row) == votes
+
+
+HALVES = ["0.5", "1/2", "\\frac{1}{2}", "0.25", "0.25"]
+
+
+def test_equal_answers_in_different_spellings_do_not_split_the_vote():
+    half = problem(0, "Half?", "1/2")
+    policy = ScriptedPolicy(
+        {"Half?": ("0", [f"<think>a</think> <answer>{said}</answer>" for said in HALVES])}
+    )
+    report = evaluate(policy, [half], greedy=False, samples=5, ks=(5,))
+    assert report["overall"]["maj@5"]["value"] == 1.0
+    assert rewards.count_votes(HALVES, half) == [0, 0, 0, 3, 3], "also without tags"
+    twice = ["0.25", "0.5", "1/4", "1/2"]
+    assert majority_at_k(rewards.count_votes(twice, half), [False, True, False, True], 4) == 0.0, "a tie"
+
+
+def test_formulas_are_compared_by_the_verifier_and_numbers_never_start_it(monkeypatch):
+    said = [f"<answer>{text}</answer>" for text in ("2\\sqrt{3}", "\\sqrt{12}", "\\sqrt{13}", "3")]
+    assert rewards.count_votes(said, problem(0, "?", "2\\sqrt{3}")) == [0, 0, 2, 3]
+    monkeypatch.setattr(accuracy, "VERIFIER", None)
+    odd = [f"<answer>{text}</answer>" for text in (*HALVES, "12+", "x^2", "\\sqrt{4}", "5 cm", "5")]
+    assert rewards.count_votes(odd, problem(0, "?", "1/2")) == [0, 0, 0, 3, 3, 5, 6, 7, 8, 8]
 
 
 # ------------------------------------------------------------------------------------------------ a policy
@@ -323,16 +355,15 @@ SCRIPT = {
 def last_number_grader(monkeypatch):
     """Grades by the answer's last number, so that these tests do not depend on the verifiers."""
 
-    class Rewards:
-        @staticmethod
-        def grade_many(texts, rows, *, require_tags=False):
-            verdicts = []
-            for text, row in zip(texts, rows, strict=True):
-                tagged = "</think> <answer>" in text
-                verdicts.append(normalise_answer(text) == row["solution"] and (tagged or not require_tags))
-            return verdicts
+    def grade_many(texts, rows, *, require_tags=False):
+        verdicts = []
+        for text, row in zip(texts, rows, strict=True):
+            tagged = "</think> <answer>" in text
+            said = (re.findall(r"\d+", text) or [""])[-1]
+            verdicts.append(said == row["solution"] and (tagged or not require_tags))
+        return verdicts
 
-    monkeypatch.setattr(evaluation, "rewards", Rewards)
+    monkeypatch.setattr(rewards, "grade_many", grade_many)
 
 
 @pytest.fixture

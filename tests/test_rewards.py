@@ -5,18 +5,29 @@ import json
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from r1lab.prompts import format_completion
-from r1lab.rewards import REWARDS, grade, grade_many, make_reward, reward_set
+from r1lab.rewards import (
+    REWARDS,
+    VERIFIERS,
+    AnswerReward,
+    count_votes,
+    grade,
+    grade_many,
+    make_reward,
+    reward_set,
+)
 from r1lab.rewards.base import LONGEST_TEXT, completion_text
 from r1lab.rewards.code import same_value
 from r1lab.rewards.puzzles import read_names, spoken_names
 
 NAMES = sorted(REWARDS)
+ANSWERS = [name for name in NAMES if issubclass(REWARDS[name], AnswerReward)]
 OPTIONS = {"cosine": {"max_len": 20}, "soft_overlong": {"max_len": 20, "cache": 10}}
 TESTS = json.dumps({"function": "f", "cases": [[[3], 13], [[4], 17], [[6], 25], [[9], 37]]})
 COLUMNS = {
@@ -162,15 +173,21 @@ def test_unscorable_golds_are_counted():
     assert scores == [None, 0.0] and metrics == {"accuracy/unscorable": 1.0, "accuracy/unverified": 0.0}
 
 
-@pytest.mark.parametrize("name", ("accuracy", "logic", "code"))
+@pytest.mark.parametrize("name", ANSWERS)
 def test_a_wrong_dataset_raises_and_names_the_column(name):
     column = next(iter(COLUMNS[name]))
     with pytest.raises(ValueError, match=f"needs the dataset column '{column}'"):
-        make_reward(name)(["a"])
+        make_reward(name, **OPTIONS.get(name, {}))(["a"])
     with pytest.raises(ValueError, match=f"2 values in column '{column}' for 1"):
-        make_reward(name)(["a"], **{column: ["x", "y"]})
+        make_reward(name, **OPTIONS.get(name, {}))(["a"], **{column: ["x", "y"]})
     with pytest.raises(ValueError, match="1 values in column 'verifier' for 2"):
-        make_reward(name)(["a", "b"], verifier=["math"], **{column: ["", ""]})
+        make_reward(name, **OPTIONS.get(name, {}))(["a", "b"], verifier=["math"], **{column: ["", ""]})
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_dataset_without_rows_of_its_own_needs_none_of_its_columns(name):
+    reward = make_reward(name, **OPTIONS.get(name, {}))
+    assert reward(["a", ""], verifier=["general", "chess"]) == [None, None]
 
 
 def test_unreadable_tests_raise():
@@ -362,6 +379,32 @@ def test_the_last_fenced_block_of_the_answer_is_run():
     assert score("code", [format_completion("x", answer)], tests=TESTS) == [1.0]
 
 
+def test_a_block_that_defines_the_function_goes_before_a_later_one_that_calls_it():
+    answer = "```python\ndef f(x):\n    return 4*x+1\n```\nFor example:\n```python\nprint(f(3), foo(3))\n```"
+    assert score("code", [format_completion("x", answer)], tests=TESTS) == [1.0]
+
+
+SPOKEN_CODE = {
+    "another name": "def f(x): return 4*x+1\ndef foo(x): return 0",
+    "a helper below": "The answer is def f(x): return foo(x)\ndef foo(x): return 4*x+1.",
+    "a helper above": "So we write:\ndef g(x):\n    return 4*x\n\ndef f(x):\n    return g(x)+1",
+    "imports": "Here it is.\nimport operator\nfrom operator import mul\nFOUR = 4\n\n@abs and None or (lambda f: f)\n"
+    "def f(x):\n    return operator.add(mul(FOUR, x), 1)",
+    "indented": "The code is:\n\n    def g(x):\n        return 4*x\n\n    def f(x):\n        return g(x)+1\n",
+    "prose that looks like code": "from three we get 13:\ndef f(x): return 4*x+1",
+    "a draft before it": "def f(x): return 0\nWait, that is wrong.\ndef f(x): return 4*x+1",
+    "spaces": "def  f (x): return 4*x+1",
+    "another name only": "def foo(x): return 4*x+1",
+    "hostile": "import os\n" * 99_999 + "def f(x): return 4*x+1",
+}
+
+
+@pytest.mark.parametrize("name", SPOKEN_CODE)
+def test_spoken_code_is_found_by_the_exact_name_with_the_helpers_of_its_block(name):
+    (found,) = score("code", [SPOKEN_CODE[name]], tests=TESTS, options={"require_tags": False})
+    assert found == (0.0 if name == "another name only" else 1.0)
+
+
 def test_code_in_think_or_in_two_answers_is_not_run():
     code = "def f(x): return 4*x+1"
     cheats = [f"<think><answer>{code}</answer></think>", f"<think>{code}</think><answer>?</answer>",
@@ -441,3 +484,82 @@ def test_half_the_tests_are_not_a_pass_and_no_gold_is_not_one_either():
         grade("e4", {"verifier": "chess", "solution": "e4"})
     with pytest.raises(ValueError, match="1 texts for 2 rows"):
         grade_many(["a"], ROWS[:2])
+
+
+# ------------------------------------------------------------------------------------------------ verifiers
+COUNTDOWN = {
+    "id": "c",
+    "prompt": "Make 14 of 2, 3, 4.",
+    "language": "en",
+    "verifier": "countdown",
+    "solution": "3*4+2",
+}
+COUNTDOWN |= {"numbers": [2, 3, 4], "target": 14}
+
+
+class ParityReward(AnswerReward):
+    """1.0 when the answer is as even as the column `parity` says."""
+
+    name = "parity"
+    verifier = "even-odd"
+
+    def __init__(self, *, require_tags=True):
+        super().__init__()
+        self.require_tags = require_tags
+
+    def __call__(self, completions, *, parity=None, verifier=None, **columns):
+        ours = self.own_rows(verifier, len(completions))
+        said = [self.vote(text, {}) or "" for text in completions]
+        column = parity or [None] * len(completions)
+        return [float(text == p) if own else None for text, p, own in zip(said, column, ours, strict=True)]
+
+
+@pytest.fixture
+def parity(monkeypatch):
+    monkeypatch.setitem(VERIFIERS, "even-odd", ParityReward)  # the one line that adds a verifier
+    return {"id": "p", "prompt": "Is 7 even?", "language": "en", "verifier": "even-odd", "parity": "odd"}
+
+
+def test_a_verifier_is_added_in_one_place(parity):
+    from r1lab.evaluation import evaluate
+    from r1lab.scale import get_scale
+    from r1lab.stages.reject import draw_pool
+    from r1lab.stages.zero import zero_rewards
+
+    right = format_completion("7=2*3+1.", "odd")
+    (function,) = reward_set({"parity": 1.0})["reward_funcs"]
+    assert function([right, "even"], parity=["odd"] * 2, verifier=["even-odd"] * 2) == [1.0, 0.0]
+    assert "parity" in [f.__name__ for f in zero_rewards()["reward_funcs"]]
+    assert grade_many([right, "even", RIGHT["accuracy"]], [parity, parity, ROWS[0]]) == [True, False, True]
+    assert count_votes([right, "ODD", "even", ""], parity) == [0, 0, 2, None]
+    report = evaluate(Says(right), [parity], samples=4, ks=(4,))["overall"]
+    assert [report[name]["value"] for name in ("greedy_accuracy", "rewarded_accuracy", "maj@4")] == [1.0] * 3
+    pool = draw_pool(Says(right), [parity], get_scale("tiny"))
+    assert [row["correct"] for row in pool] == [True] * 4
+
+
+class Says:
+    """A policy that always says the same."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def generate(self, prompts, *, samples=1, **how):
+        return [[SimpleNamespace(text=self.text, tokens=9, truncated=False)] * samples for _ in prompts]
+
+
+@pytest.mark.parametrize(
+    "said, right", [(RIGHT["countdown"], True), ("The answer is 2+3*4.", True), ("14", False)]
+)
+def test_countdown_is_evaluated_as_it_is_trained(said, right):
+    from r1lab.evaluation import evaluate
+
+    report = evaluate(Says(said), [COUNTDOWN], samples=4, ks=(4,))["overall"]
+    assert report["greedy_accuracy"]["value"] == report["maj@4"]["value"] == float(right)
+
+
+@pytest.mark.parametrize("name", VERIFIERS)
+def test_every_verifier_takes_what_an_evaluation_gives_it(name):
+    kind = VERIFIERS[name]
+    assert kind.verifier == name and REWARDS[kind.name] is kind
+    assert kind(require_tags=False, **kind.grading).vote("", {"solution": "14"}) is None

@@ -86,6 +86,7 @@ def test_watched_functions_are_never_paid():
         "accuracy": 1.0,
         "logic": 1.0,
         "code": 1.0,
+        "countdown": 1.0,
         "format": 0.5,
         "self_check": 0.0,
         "language_share_of_target": 0.0,

@@ -27,8 +27,6 @@ from r1lab.intervals import (
 )
 from r1lab.languages import language_share
 from r1lab.prompts import parse_completion, render_prompt
-from r1lab.rewards.base import final_text
-from r1lab.rewards.puzzles import read_names, spoken_names
 
 Report = dict[str, Any]  # plain data, ready for JSON
 GROUPS = ("domain", "kind", "language", "level")
@@ -69,25 +67,6 @@ def has_self_check(text: str) -> bool:
     A phrase is counted, not its use: a check may confirm, repair or spoil what it looks at.
     """
     return SELF_CHECK.search(text) is not None
-
-
-def normalise_answer(text: str, verifier: str = "math") -> str | None:
-    """The answer of a completion as a string that two equal votes share, or None when it gives none.
-
-    Read where the rewards read it without tags: the only `<answer>` body; else, after `</think>`, the last number
-    (math), the names the reply ends on (logic) or the last function (code). Case, spaces and thousands separators
-    are dropped, the names of a logic answer sorted.
-    """
-    body, tagged = final_text(text)
-    if verifier == "logic":
-        return ",".join(sorted(read_names(body) if tagged else spoken_names(body))) or None
-    if verifier == "code" and not tagged:
-        body = body[max(body.rfind("def "), 0) :]
-    elif verifier == "math":
-        if not tagged:
-            body = (re.findall(r"(?:(?<![\d)])-)?\d[\d.,/]*", body) or [""])[-1]
-        body = re.sub(r"(?<=\d),(?=\d{3}\b)|\$|\\boxed\{(.*)\}", r"\1", body)
-    return re.sub(r"\s+", "", body).lower().rstrip(".,") or None
 
 
 def check_outcomes(text: str) -> dict[str, int]:
@@ -265,8 +244,8 @@ def _record_samples(rows: list[dict], problems: list[dict], drawn: list[list], k
             "samples_language": round(sum(shares), 6),
             "samples_with_language": len(shares),
         }
-        answers = [normalise_answer(text, problem.get("verifier", "math")) for text in said]
-        row |= {f"maj@{k}": majority_at_k(answers, verdicts, k) for k in ks if k > 1}
+        votes = rewards.count_votes(said, problem) if max(ks, default=1) > 1 else []
+        row |= {f"maj@{k}": majority_at_k(votes, verdicts, k) for k in ks if k > 1}
 
 
 def _columns(rows: list[dict], metric: str) -> tuple[np.ndarray, np.ndarray]:

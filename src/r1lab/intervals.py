@@ -1,7 +1,7 @@
 """How sure are we: intervals for shares and means, paired comparisons, pass@k and maj@k. Numbers in, numbers out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -110,22 +110,25 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.prod(1.0 - k / i for i in range(n - c + 1, n + 1))
 
 
-def majority_at_k(answers: Sequence[str | None], verdicts: Sequence[bool], k: int) -> float:
+def majority_at_k(answers: Sequence[Hashable], verdicts: Sequence[bool], k: int) -> float:
     """How often the most common answer of `k` completions is right (self-consistency, Wang et al., 2022), from 0 to 1.
 
     The samples are cut into blocks of `k`, in order, and the blocks are averaged; what is left over is not used.
     None abstains. A tie goes to the answer seen first, and a block without any answer is wrong.
-    The verdict on an answer is that of the first completion that gave it.
+    answers: equal where two completions give the same answer, as `rewards.count_votes` has it. An answer is right when
+    one of the completions that give it was graded right.
     """
     if len(answers) != len(verdicts) or not 1 <= k <= len(answers):
         raise ValueError(f"maj@{k} needs at least {k} answers, each with a verdict; got {len(answers)}")
     wins = []
     for start in range(0, len(answers) - k + 1, k):
-        votes: dict[str, int] = {}  # a dict remembers who came first, and max() keeps the first of equals
-        verdict: dict[str, bool] = {}
+        votes: dict[
+            Hashable, int
+        ] = {}  # a dict remembers who came first, and max() keeps the first of equals
+        verdict: dict[Hashable, bool] = {}
         for answer, right in zip(answers[start : start + k], verdicts[start : start + k], strict=True):
             if answer is not None:
                 votes[answer] = votes.get(answer, 0) + 1
-                verdict.setdefault(answer, right)
+                verdict[answer] = verdict.get(answer, False) or right
         wins.append(bool(votes) and verdict[max(votes, key=votes.get)])
     return sum(wins) / len(wins)

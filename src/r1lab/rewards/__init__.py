@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from r1lab.rewards.accuracy import AccuracyReward, ReasoningAccuracyReward
-from r1lab.rewards.base import Reward
+from r1lab.rewards.base import AnswerReward, Reward
 from r1lab.rewards.code import CodeReward
 from r1lab.rewards.language import LanguageConsistencyReward
 from r1lab.rewards.length import CosineReward, LengthReward, RepetitionPenalty, SoftOverlongReward
@@ -16,32 +16,25 @@ from r1lab.rewards.proxies import HarmlessnessProxy, HelpfulnessProxy
 from r1lab.rewards.puzzles import CountdownReward, LogicReward
 from r1lab.rewards.shape import FormatReward, ReasoningStepsReward, TagCountReward
 
+# The `verifier` of a problem -> the reward that checks its answer. Training, evaluation and rejection sampling read this
+# table, so a new verifier is an `AnswerReward` and one name here.
+VERIFIERS = {reward.verifier: reward for reward in (AccuracyReward, LogicReward, CodeReward, CountdownReward)}
 REWARDS = {
     reward.name: reward
     for reward in (
         AccuracyReward, ReasoningAccuracyReward, FormatReward, TagCountReward, ReasoningStepsReward, CosineReward, RepetitionPenalty,
         LengthReward, SoftOverlongReward, LanguageConsistencyReward, CodeReward, CountdownReward, LogicReward, HelpfulnessProxy,
-        HarmlessnessProxy,
+        HarmlessnessProxy, *VERIFIERS.values(),
     )
 }  # fmt: skip
-GRADERS = {
-    "math": AccuracyReward,
-    "logic": LogicReward,
-    "code": CodeReward,
-}  # `verifier` of a problem -> reward
-# An evaluation leaves nothing ungraded for want of time, and does not take a sum for its result.
-GRADING = {
-    "math": {"budget_s": math.inf, "require_simplified": True},
-    "logic": {},
-    "code": {"budget_s": math.inf},
-}
 
 
 def make_reward(name: str, **options) -> Reward:
     """The reward called `name` in the registry, ready for TRL's `reward_funcs`. Raises ValueError on an unknown name."""
-    if name not in REWARDS:
-        raise ValueError(f"unknown reward {name!r}: choose one of {', '.join(sorted(REWARDS))}")
-    return REWARDS[name](**options)
+    known = REWARDS | {reward.name: reward for reward in VERIFIERS.values()}
+    if name not in known:
+        raise ValueError(f"unknown reward {name!r}: choose one of {', '.join(sorted(known))}")
+    return known[name](**options)
 
 
 def reward_set(weights: Mapping[str, float], **options: Mapping) -> dict[str, list]:
@@ -63,9 +56,10 @@ def reward_set(weights: Mapping[str, float], **options: Mapping) -> dict[str, li
 def grade_many(texts: Sequence[str], rows: Sequence[dict], *, require_tags: bool = False) -> list[bool]:
     """Whether each completion solves its problem; a problem nobody can grade counts as not solved.
 
-    texts: completions; rows: their problems (`solution`, `verifier`, and `tests` for code), in the same order.
+    texts: completions; rows: their problems (`verifier` and what that needs: `solution`, `tests`, ...), in the same order.
     require_tags=True grades as the reward in training does: only the single `<answer>` after `</think>` counts.
-    Identical (code, tests) and (gold, answer) pairs are checked once. Raises ValueError on an unknown verifier.
+    Identical (code, tests) and (gold, answer) pairs are checked once. Raises ValueError on an unknown verifier and on a
+    column that no row of a verifier has.
     """
     verdicts = [False] * len(texts)
     if len(rows) != len(texts):
@@ -74,15 +68,42 @@ def grade_many(texts: Sequence[str], rows: Sequence[dict], *, require_tags: bool
     for place, row in enumerate(rows):
         places.setdefault(row.get("verifier", "math"), []).append(place)
     for verifier, mine in places.items():
-        if verifier not in GRADERS:
-            raise ValueError(
-                f"unknown verifier {verifier!r}: problems are graded by one of {', '.join(GRADERS)}"
-            )
-        reward = GRADERS[verifier](require_tags=require_tags, **GRADING[verifier])
-        columns = {key: [rows[place].get(key) for place in mine] for key in ("solution", "tests", "locale")}
+        reward = _grader(verifier, require_tags=require_tags)
+        names = {name for place in mine for name in rows[place]} - {"verifier"}
+        columns = {name: [rows[place].get(name) for place in mine] for name in names}
         for place, score in zip(mine, reward([texts[place] for place in mine], **columns), strict=True):
             verdicts[place] = score == 1.0
     return verdicts
+
+
+def _grader(verifier: str, *, require_tags: bool = False) -> AnswerReward:
+    """The reward that checks the answers of `verifier`, as an evaluation uses it."""
+    if verifier not in VERIFIERS:
+        raise ValueError(
+            f"unknown verifier {verifier!r}: problems are graded by one of {', '.join(VERIFIERS)}"
+        )
+    kind = VERIFIERS[verifier]
+    return kind(require_tags=require_tags, **kind.grading)
+
+
+def count_votes(texts: Sequence[str], row: dict) -> list[int | None]:
+    """For each completion of the problem `row`, the index of the first one that gives the same answer.
+
+    Equal are answers that the verifier takes for equal, however they are spelled. None where there is no answer.
+    """
+    reward = _grader(row.get("verifier", "math"))
+    firsts: dict[str, int] = {}  # a spelling -> its vote
+    different: list[str] = []  # one spelling of each answer
+    votes: list[int | None] = []
+    for place, text in enumerate(texts):
+        said = reward.vote(text, row)
+        if said is not None and said not in firsts:
+            equal = next((other for other in different if reward.same_vote(other, said, row)), None)
+            firsts[said] = place if equal is None else firsts[equal]
+            if equal is None:
+                different.append(said)
+        votes.append(None if said is None else firsts[said])
+    return votes
 
 
 def grade(text: str, row: dict, *, require_tags: bool = False) -> bool:
@@ -92,8 +113,11 @@ def grade(text: str, row: dict, *, require_tags: bool = False) -> bool:
 
 __all__ = [
     "REWARDS",
+    "VERIFIERS",
     *(reward.__name__ for reward in REWARDS.values()),
+    "AnswerReward",
     "Reward",
+    "count_votes",
     "grade",
     "grade_many",
     "make_reward",

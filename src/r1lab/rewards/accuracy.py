@@ -4,15 +4,17 @@ Three judges, the cheap ones first: equal strings, exact numbers (`exact`), and 
 (`verifier`), which only sees what is short, shallow and names one value. A gold `14` is never worth starting sympy for.
 """
 
+import math
 import re
 import time
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 from r1lab.languages import WORDS
 from r1lab.prompts import THINK_CLOSE
 from r1lab.rewards import exact
-from r1lab.rewards.base import Reward, completion_texts, final_text, own_rows, read_column, tagged_answer
+from r1lab.rewards.base import AnswerReward, completion_texts, final_text, read_column, tagged_answer
 from r1lab.rewards.verifier import VERIFIER
 
 BUDGET_S = 15.0  # seconds per call, before the last answer it starts on
@@ -356,7 +358,7 @@ def stated_answer(text: str, gold: Gold) -> str:
     return (formulas or _STATED.split(last_line))[-1].lstrip(" ,")
 
 
-class AccuracyReward(Reward):
+class AccuracyReward(AnswerReward):
     """1.0 if the answer equals `solution`, else 0.0; None if the solution cannot be read, whatever the completion says.
 
     The answer is the single `<answer>` body after `</think>` (two, or none, score 0.0); require_tags=False also reads
@@ -368,6 +370,9 @@ class AccuracyReward(Reward):
     """
 
     name = "accuracy"
+    verifier = "math"
+    # An evaluation leaves nothing ungraded for want of time, and does not take a sum for its result.
+    grading: ClassVar[dict] = {"budget_s": math.inf, "require_simplified": True}
 
     def __init__(
         self,
@@ -401,9 +406,10 @@ class AccuracyReward(Reward):
         Raises ValueError on a missing or short column, ImportError when math-verify is needed and not installed.
         """
         texts = completion_texts(completions)
-        golds = read_column({"solution": solution, "answer": answer}, len(texts), reward=self.name)
+        ours = self.own_rows(verifier, len(texts))
+        columns = {"solution": solution, "answer": answer}
+        golds = read_column(columns, len(texts), reward=self.name, needed=any(ours))
         locales = read_column({"locale": locale}, len(texts), reward=self.name, needed=False)
-        ours = own_rows(verifier, "math", len(texts))
         unscorable = unverified = 0
         scores: list[float | None] = []
         slow: list[tuple[int, tuple[str, str]]] = []  # left for the end, so that they keep nobody waiting
@@ -437,6 +443,30 @@ class AccuracyReward(Reward):
             return None
         boxed = last_boxed(said)
         return boxed if boxed is not None else said if tagged else spoken_answer(said, gold)
+
+    def vote(self, text: str, row: dict) -> str | None:
+        gold = self._gold(row)
+        said = self._answer(text, gold) if gold else None
+        return exact.normalise(said) or None if said else None
+
+    def same_vote(self, one: str, other: str, row: dict) -> bool:
+        """Numbers are compared exactly. Where the solution is no number, math-verify is asked, as for a grade."""
+        if too_costly(one) or too_costly(other):
+            return False
+        locale = row.get("locale") or self.locale
+        numbers = [exact.read_quantity(vote, locale) for vote in (one, other)]
+        if None not in numbers:
+            return exact.same_quantity(*numbers)
+        if self._gold(row).number or (gold := read_gold(one, locale)) is None:
+            return False
+        verdict = judge(gold, other, locale)
+        if verdict is None:
+            return VERIFIER.verify(_as_latex(gold.text, gold, locale), _as_latex(other, gold, locale))
+        return verdict
+
+    def _gold(self, row: dict) -> Gold | None:
+        solution = row.get("solution") or row.get("answer")
+        return read_gold(_solution_text(solution), row.get("locale") or self.locale)
 
     def _verdict(self, text: str, gold: Gold, locale: str) -> bool | tuple[str, str]:
         """Whether a completion is right, or what to ask the verifier where only that can tell."""

@@ -8,6 +8,7 @@ completion, staying unreadable could pay better than being wrong.
 
 import re
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from r1lab.prompts import THINK_CLOSE, THINK_OPEN, parse_completion
 
@@ -25,6 +26,31 @@ class Reward:
     def __repr__(self) -> str:
         options = ", ".join(f"{k}={v!r}" for k, v in vars(self).items() if k != "__name__")
         return f"{type(self).__name__}({options})"
+
+
+class AnswerReward(Reward):
+    """Base of the rewards that check an answer: one for each value of the column `verifier`, see `rewards.VERIFIERS`.
+
+    verifier: that value. grading: the options an evaluation uses. Every one takes `require_tags`: False also reads
+    answers outside `<answer>`, for evaluation.
+    """
+
+    verifier = ""
+    grading: ClassVar[dict] = {}
+
+    def own_rows(self, verifier: Sequence[str | None] | None, count: int) -> list[bool]:
+        """Which rows of a mixed batch are its own: all of them when there is no `verifier` column."""
+        column = read_column({"verifier": verifier}, count, reward=self.name, needed=False)
+        return [value is None or value == self.verifier for value in column]
+
+    def vote(self, text: str, row: dict) -> str | None:
+        """The answer of a completion to the problem `row`, or None when it gives none."""
+        said, _ = final_text(text)
+        return "".join(said.split()).casefold() or None
+
+    def same_vote(self, one: str, other: str, row: dict) -> bool:
+        """Whether two different votes mean the same answer."""
+        return False
 
 
 def completion_text(completion: str | Sequence[dict] | None) -> str:
@@ -88,12 +114,6 @@ def read_column(columns: dict[str, Sequence | None], count: int, *, reward: str,
         names = " or ".join(repr(name) for name in columns)
         raise ValueError(f"reward {reward!r} needs the dataset column {names}: add it, or drop this reward")
     return [None] * count
-
-
-def own_rows(verifier: Sequence[str | None] | None, own: str, count: int) -> list[bool]:
-    """Which rows of a mixed batch belong to the verifier `own`: all of them when there is no `verifier` column."""
-    column = read_column({"verifier": verifier}, count, reward=own, needed=False)
-    return [value is None or value == own for value in column]
 
 
 def tagged_answer(text: str) -> str | None:

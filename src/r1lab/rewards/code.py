@@ -1,12 +1,16 @@
 """Reward for code: the share of hidden tests that the written function or program passes."""
 
+import ast
 import json
 import math
 import re
+import textwrap
 import time
+import warnings
 from dataclasses import dataclass
+from typing import ClassVar
 
-from r1lab.rewards.base import Reward, completion_texts, final_text, own_rows, read_column, tagged_answer
+from r1lab.rewards.base import AnswerReward, completion_texts, final_text, read_column, tagged_answer
 from r1lab.rewards.sandbox import SANDBOX
 
 _FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n(.*?)```", re.DOTALL)
@@ -81,9 +85,10 @@ def same_value(got: object, expected: object) -> bool:
 
 
 def find_code(text: str, function: str, *, require_tags: bool) -> str | None:
-    """The code a completion hands in: the last fenced block of its answer, or all of it.
+    """The code a completion hands in: of its answer the last fenced block that defines `function`, or all of it.
 
-    Without tags (require_tags=False) it begins at the last `def`; the full stop that ends the sentence is dropped.
+    Without tags (require_tags=False) it is the code around the last `def` of that very name, with the imports and helpers
+    that stand directly above it; the full stop that ends the sentence is dropped. function: "" for a program.
     """
     if require_tags:
         code, tagged = tagged_answer(text), True
@@ -91,24 +96,48 @@ def find_code(text: str, function: str, *, require_tags: bool) -> str | None:
         code, tagged = final_text(text)
     if code is None:
         return None
+    definition = re.compile(rf"\bdef\s+{re.escape(function)}\s*\(")
     if blocks := _FENCE.findall(code):
-        return blocks[-1].strip()
-    if not tagged:
-        if not function:
-            return code
-        start = code.rfind(f"def {function}")
-        return code[start:].rstrip(". \t\n") if start >= 0 else None
-    return code.strip()
+        defining = [block for block in blocks if function and definition.search(block)]
+        return (defining or blocks)[-1].strip()
+    if tagged:
+        return code.strip()
+    if not function:
+        return code
+    found = list(definition.finditer(code))
+    return _with_helpers(code.rstrip(". \t\n"), found[-1].start()) if found else None
 
 
-class CodeReward(Reward):
+_CODE_LINE = re.compile(r"(?:import|from|def|class)\b|@|#|\w+ *=|[ \t)\]}]|$")
+LONGEST_CODE = 20_000  # characters that are parsed
+
+
+def _with_helpers(code: str, start: int) -> str:
+    """The code from `start` on, and the lines directly above it that are code, if together they parse."""
+    above = code[:start].split("\n")
+    first = len(above) - 1
+    if above[first].strip() or len(code) > LONGEST_CODE:
+        return code[start:]  # in the middle of a sentence
+    while first and _CODE_LINE.match(above[first - 1]):
+        first -= 1
+    whole = textwrap.dedent("\n".join(above[first:]) + code[start:])
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            ast.parse(whole)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return code[start:]
+    return whole.strip()
+
+
+class CodeReward(AnswerReward):
     """passed / total of a problem's hidden tests (with `binary`: 1.0 only if all pass); None without tests.
 
     Candidates run in the sandbox, never here. Rows of another `verifier` give None. A call starts no more candidates
     after `budget_s` seconds; those it does not get to score 0.0 and are counted in the metric "code/unverified".
     """
 
-    name = "code"
+    name = verifier = "code"
+    grading: ClassVar[dict] = {"budget_s": math.inf}  # an evaluation leaves nothing ungraded for want of time
 
     def __init__(
         self, *, binary: bool = False, require_tags: bool = True, budget_s: float = BUDGET_S
@@ -123,7 +152,7 @@ class CodeReward(Reward):
     ) -> list[float | None]:
         """tests: list of JSON str, one per completion. Raises ValueError on a missing, short or unreadable column."""
         texts = completion_texts(completions)
-        ours = own_rows(verifier, "code", len(texts))
+        ours = self.own_rows(verifier, len(texts))
         column = read_column({"tests": tests}, len(texts), reward=self.name, needed=any(ours))
         deadline, unverified, scores = time.monotonic() + self.budget_s, 0, []
         parsed: dict[str, Tests | None] = {}
@@ -140,6 +169,12 @@ class CodeReward(Reward):
         if log_metric is not None and any(ours):
             log_metric("code/unverified", float(unverified))
         return scores
+
+    def vote(self, text: str, row: dict) -> str | None:
+        """Code is compared by its characters alone: running it would take the hidden tests."""
+        tests = read_tests(row.get("tests"))
+        code = find_code(text, tests.function if tests else "", require_tags=False)
+        return "".join(code.split()).lower() or None if code else None
 
     def _score(self, text: str, tests: Tests | None, deadline: float) -> float | None:
         """Score of one row; NaN stands for "no time left"."""

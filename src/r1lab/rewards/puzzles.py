@@ -5,10 +5,11 @@ import json
 import operator
 import re
 from collections import Counter
+from collections.abc import Callable
 from fractions import Fraction
 
 from r1lab.rewards.accuracy import ANSWER_IS, last_boxed
-from r1lab.rewards.base import Reward, completion_texts, final_text, own_rows, read_column, tagged_answer
+from r1lab.rewards.base import AnswerReward, completion_texts, final_text, read_column, tagged_answer
 from r1lab.rewards.exact import normalise
 
 LONGEST_ANSWER = 1000  # characters
@@ -89,7 +90,7 @@ def read_order(text: object) -> tuple[str, ...] | None:
     return (names if ">" in text else names[::-1]) if all(names) else None
 
 
-class LogicReward(Reward):
+class LogicReward(AnswerReward):
     """1.0 when the answer says of exactly the people of `solution` what it says, else 0.0; None without a solution.
 
     The solution decides how both are read: as an order (`Ani > Budi`), as knights and knaves (`Ani is a knight, Budi is
@@ -97,7 +98,7 @@ class LogicReward(Reward):
     require_tags=False also reads answers outside `<answer>`, for evaluation. Rows of another `verifier` give None.
     """
 
-    name = "logic"
+    name = verifier = "logic"
 
     def __init__(self, *, require_tags: bool = True) -> None:
         super().__init__()
@@ -108,8 +109,9 @@ class LogicReward(Reward):
     ) -> list[float | None]:
         """solution (or answer): list of str, one per completion. Raises ValueError on a missing or short column."""
         texts = completion_texts(completions)
-        golds = read_column({"solution": solution, "answer": answer}, len(texts), reward=self.name)
-        ours = own_rows(verifier, "logic", len(texts))
+        ours = self.own_rows(verifier, len(texts))
+        columns = {"solution": solution, "answer": answer}
+        golds = read_column(columns, len(texts), reward=self.name, needed=any(ours))
         return [
             self._score(text, gold) if own else None
             for text, gold, own in zip(texts, golds, ours, strict=True)
@@ -118,13 +120,30 @@ class LogicReward(Reward):
     def _score(self, text: str, solution: object) -> float | None:
         if not read_names(solution):
             return None
-        read = next((read for read in (read_order, read_roles) if read(solution)), read_names)
-        if self.require_tags:
-            return float(read(tagged_answer(text)) == read(solution))
-        said, tagged = final_text(text)
-        if not tagged and read is read_names:
-            return float(spoken_names(said) == read(solution))
-        return float(read(said if tagged else _spoken(said, ANSWER_IS)) == read(solution))
+        read = _reader(solution)
+        said = read(tagged_answer(text)) if self.require_tags else _said(text, read)
+        return float(said == read(solution))
+
+    def vote(self, text: str, row: dict) -> str | None:
+        said = _said(text, _reader(row.get("solution") or row.get("answer")))
+        if not said:
+            return None
+        return repr(
+            said if isinstance(said, tuple) else sorted(said.items() if isinstance(said, dict) else said)
+        )
+
+
+def _reader(solution: object) -> Callable:
+    """How a solution is read, and so its answers: as an order, as roles, or as a set of names."""
+    return next((read for read in (read_order, read_roles) if read(solution)), read_names)
+
+
+def _said(text: str, read: Callable):
+    """What a completion answers when it is not held to the tags."""
+    said, tagged = final_text(text)
+    if not tagged and read is read_names:
+        return spoken_names(said)
+    return read(said if tagged else _spoken(said, ANSWER_IS))
 
 
 # ------------------------------------------------------------------------------------------------ countdown
@@ -179,14 +198,14 @@ def _whole_numbers(value: object) -> list[int] | None:
         return None
 
 
-class CountdownReward(Reward):
+class CountdownReward(AnswerReward):
     """1.0 when the answer makes `target` from the given `numbers` by + - * / and parentheses, else 0.0.
 
     Every number exactly once (use_all=False: at most once), whole numbers only, exact arithmetic; `... = target` may follow.
     None when `numbers` or `target` do not read. Rows of another `verifier` give None.
     """
 
-    name = "countdown"
+    name = verifier = "countdown"
 
     def __init__(self, *, use_all: bool = True, require_tags: bool = True) -> None:
         super().__init__()
@@ -198,7 +217,7 @@ class CountdownReward(Reward):
     ) -> list[float | None]:
         """numbers (or nums): lists of int, or their JSON; target: ints. Raises ValueError on a missing or short column."""
         texts = completion_texts(completions)
-        ours = own_rows(verifier, "countdown", len(texts))
+        ours = self.own_rows(verifier, len(texts))
         given = read_column(
             {"numbers": numbers, "nums": nums}, len(texts), reward=self.name, needed=any(ours)
         )
@@ -211,11 +230,7 @@ class CountdownReward(Reward):
     def _score(self, text: str, given: list[int] | None, goal: list[int] | None) -> float | None:
         if given is None or goal is None or len(goal) != 1:
             return None
-        said = tagged_answer(text) if self.require_tags else final_text(text)[0]
-        if not said or len(said) > LONGEST_ANSWER:
-            return 0.0
-        boxed = last_boxed(said)
-        expression, *results = normalise(said if boxed is None else boxed).split("=")
+        expression, *results = self._sides(text)
         result = read_expression(expression)
         if result is None or result[0] != goal[0] or len(results) > 1:
             return 0.0
@@ -223,3 +238,17 @@ class CountdownReward(Reward):
             return 0.0
         used, allowed = result[1], Counter(given)
         return float(used == allowed if self.use_all else used <= allowed)
+
+    def _sides(self, text: str) -> list[str]:
+        """The answer of a completion, cut at its equals signs; [""] without one."""
+        said, tagged = (tagged_answer(text), True) if self.require_tags else final_text(text)
+        if not said or len(said) > LONGEST_ANSWER:
+            return [""]
+        boxed = last_boxed(said)
+        said = said if tagged else _spoken(said, ANSWER_IS)
+        return normalise(said if boxed is None else boxed).split("=")
+
+    def vote(self, text: str, row: dict) -> str | None:
+        """Expressions are equal that use the same numbers for the same value."""
+        result = read_expression(self._sides(text)[0])
+        return f"{result[0]} from {sorted(result[1].elements())}" if result else None

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from r1lab.problems import load_scale_problems, to_training_rows
-from r1lab.rewards import reward_set
+from r1lab.rewards import VERIFIERS, reward_set
 from r1lab.scale import Scale
 from r1lab.stages.checkpoints import find_parents, save_stage
 from r1lab.stages.grpo import WATCHED, make_grpo_trainer, run_trainer
@@ -30,8 +30,9 @@ def zero_rewards(more: Mapping[str, float] | None = None, **options: Mapping) ->
 
     more: further rewards with their weights, and options for them (as in `reward_set`): later stages add to R1-Zero's.
     """
-    # One verifier per kind of answer, and the format.
-    weights = {"accuracy": 1.0, "logic": 1.0, "code": 1.0, "format": FORMAT_WEIGHT, **(more or {})}
+    # One reward per verifier, which scores the rows that name it and no others, and the format.
+    weights = {reward.name: 1.0 for reward in VERIFIERS.values()}
+    weights |= {"format": FORMAT_WEIGHT, **(more or {})}
     # An answer must be worked out: `12+7` equals 19, but handing the question back is no answer.
     rewards = reward_set(weights, accuracy={"require_simplified": True}, **options)
     rewards["reward_funcs"] += WATCHED

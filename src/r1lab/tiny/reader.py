@@ -8,7 +8,7 @@ import random
 import re
 from functools import lru_cache
 
-from r1lab.evaluation import normalise_answer
+from r1lab.rewards import count_votes
 from r1lab.tiny.generators import Problem
 from r1lab.tiny.scribe import CHECKS, LINKS, OPENERS, OPERATORS, Scribe
 
@@ -39,7 +39,7 @@ def find_mistake(text: str, problem: dict, *, truncated: bool = False) -> str:
     reader = _Reader(text)
     if truncated:
         return "cut off"
-    if normalise_answer(text, problem["verifier"]) is None:
+    if count_votes([text], problem) == [None]:
         return "no answer"
     if not reader.steps:
         return "no working"
