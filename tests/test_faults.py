@@ -24,7 +24,7 @@ from r1lab.rewards.sandbox import Sandbox
 from r1lab.rewards.verifier import Verifier
 from r1lab.scale import SCALES
 from r1lab.stages.folder import KEPT, find_damage, keep_newest, last_checkpoint, own_folder, write_json
-from r1lab.stages.grpo import refuse_nan
+from r1lab.stages.grpo import FiniteReward
 
 ROOT = Path(__file__).parents[1]
 SMALL = replace(SCALES["tiny"], groups=2, group_size=4, max_completion_tokens=48)
@@ -405,7 +405,7 @@ def test_a_reward_that_is_no_number_is_named_and_none_is_left_alone(value):
     def mean_of_nothing(completions, **_):
         return [1.0, None, value]
 
-    checked = refuse_nan(mean_of_nothing)
+    checked = FiniteReward(mean_of_nothing)
     assert checked.__name__ == "mean_of_nothing"
     with pytest.raises(ValueError, match=rf"'mean_of_nothing' gave {value} for the completion 'c'"):
         checked(completions=["a", "b", "c"])

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 
 from r1lab.policy import load_policy
 from r1lab.problems import load_problems
+from r1lab.rewards import REWARDS, make_reward, reward_set
 from r1lab.scale import DATA, SCALES
+from r1lab.stages.align import OnlyFor
 from r1lab.stages.grpo import last_checkpoint, make_grpo_args, make_grpo_trainer, run_trainer
 from r1lab.stages.sft import train_sft
 from r1lab.stages.zero import make_zero_trainer, train_zero, training_set, zero_rewards
@@ -66,6 +69,34 @@ def test_vllm_is_told_of_every_end(tmp_path, monkeypatch):
     for use_vllm in (True, False):
         make_zero_trainer(SMALL, tmp_path, use_vllm=use_vllm)
     assert [given["args"].generation_kwargs for given in asked] == [{"stop_token_ids": [1, 7]}, None]
+
+
+def test_every_reward_that_a_trainer_gets_can_be_pickled(tmp_path, monkeypatch):
+    """Trainers that sample in other processes send the rewards there."""
+    given = {}
+    fake = type("Fake", (), {"__init__": lambda self, **how: given.update(how), "remove_callback": print})
+    monkeypatch.setattr("r1lab.stages.grpo.trainer_class", lambda scale: fake)
+    lengths = {"cosine": {"max_len": 9}, "soft_overlong": {"max_len": 9}}
+    chosen = reward_set(dict.fromkeys(REWARDS, 1.0), **lengths)
+    watched = zero_rewards()["reward_funcs"][-2:]
+    chosen["reward_funcs"] += [*watched, OnlyFor(make_reward("format"), general=False)]
+    chosen["reward_weights"] += [0.0, 0.0, 1.0]
+    make_grpo_trainer(SMALL, tmp_path, dataset=None, rewards=chosen)
+    batch = {"completions": ["<think>a</think> <answer>14</answer>", ""], "prompts": ["?"] * 2}
+    columns = {
+        "solution": "14",
+        "tests": "",
+        "numbers": [14],
+        "target": 14,
+        "language": "en",
+        "verifier": "math",
+    }
+    batch |= {name: [value] * 2 for name, value in columns.items()}
+    names = [*REWARDS, "self_check", "language_share_of_target", "format"]
+    assert [function.__name__ for function in given["reward_funcs"]] == names
+    for function in given["reward_funcs"]:
+        again = pickle.loads(pickle.dumps(function))
+        assert again.__name__ == function.__name__ and again(**batch) == function(**batch)
 
 
 @pytest.mark.slow

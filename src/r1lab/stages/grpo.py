@@ -1,6 +1,5 @@
 """What every GRPO stage shares: the TRL config, a model to train, a metrics log, and a safe way to resume."""
 
-import functools
 import math
 import os
 import time
@@ -200,7 +199,7 @@ def make_grpo_trainer(
     trainer = trainer_class(scale)(
         model=policy,
         processing_class=tokenizer,
-        reward_funcs=[refuse_nan(function) for function in rewards["reward_funcs"]],
+        reward_funcs=[FiniteReward(function) for function in rewards["reward_funcs"]],
         args=args,
         train_dataset=dataset,
         callbacks=[MetricsLog(Path(output) / "metrics.json", show=show)],
@@ -256,24 +255,24 @@ def is_sharded(model) -> bool:
     return any(hasattr(p, "ds_id") or hasattr(p, "full_tensor") for p in model.parameters())
 
 
-def refuse_nan(reward: Callable) -> Callable:
-    """The same reward, but a value that is NaN or infinite raises ValueError.
+class FiniteReward:
+    """The same reward, but a value that is NaN or infinite raises ValueError. Can be pickled if the reward can.
 
     TRL takes NaN for None, "not mine to judge", so a reward that divides by zero would go unnoticed.
     """
 
-    @functools.wraps(reward)
-    def checked(**columns):
-        values = reward(**columns)
+    def __init__(self, reward: Callable) -> None:
+        self.reward, self.__name__ = reward, reward.__name__  # TRL names the logged metrics after it
+
+    def __call__(self, **columns) -> list[float | None]:
+        values = self.reward(**columns)
         for completion, value in zip(columns["completions"], values, strict=True):
             if value is not None and not math.isfinite(value):
                 raise ValueError(
-                    f"the reward {reward.__name__!r} gave {value} for the completion {_text(completion)[:80]!r}: "
+                    f"the reward {self.__name__!r} gave {value} for the completion {_text(completion)[:80]!r}: "
                     "a reward must be a finite number, or None for a problem it does not judge"
                 )
         return values
-
-    return checked
 
 
 class MetricsLog(TrainerCallback):
