@@ -61,6 +61,7 @@ def pretend() -> None:
         steps=2,
         lora_rank=4,
     )
+    os.environ.setdefault("R1LAB_GENERAL", str(scale.DATA / "general"))  # nothing is learned here
     rows = [row for row in load_problems("train") if row["verifier"] == "math" and row["language"] == "en"]
     rows = [row | {"domain": "competition", "level": "hard"} for row in rows]
     hub.load_dapo_math = lambda seed=0: rows

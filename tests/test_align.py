@@ -64,7 +64,7 @@ def sft2(tmp_path):
 
 @pytest.fixture
 def few_rows(monkeypatch):
-    monkeypatch.setattr(align, "load_general", lambda split: FEW)
+    monkeypatch.setattr(align, "load_general", lambda split, scale=None: FEW)
 
 
 # ------------------------------------------------------------------------------------------------------- pairs

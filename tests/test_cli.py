@@ -1,6 +1,8 @@
 """The command line: every command starts, and mistakes are one sentence with exit code 2."""
 
+import importlib
 import json
+import os
 import subprocess
 import sys
 
@@ -32,6 +34,51 @@ def test_a_stage_takes_the_scale_as_an_option(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("R1LAB_OUTPUT", str(tmp_path))
     assert main(["cold_start", "--scale", "cluster"]) == 2
     assert "no R1-Zero checkpoint" in capsys.readouterr().err, "at scale tiny one is shipped"
+
+
+@pytest.mark.parametrize("debug", [["--debug"], []])
+def test_debug_shows_the_whole_traceback(debug, monkeypatch, capsys):
+    def fail(argv):
+        assert argv == ["x"]
+        raise ValueError("inner")
+
+    monkeypatch.setitem(COMMANDS, "doctor", fail)
+    if not debug:
+        assert main(["doctor", "x"]) == 2, "one sentence, as ever"
+        monkeypatch.setenv("R1LAB_DEBUG", "1")
+    with pytest.raises(ValueError, match="inner"):
+        main(["doctor", *debug, "x"])
+
+
+@pytest.mark.parametrize("stage", ["reject", "align"])
+def test_a_stage_takes_a_folder_of_general_prompts(stage, monkeypatch, tmp_path):
+    monkeypatch.setenv("R1LAB_OUTPUT", str(tmp_path))
+    monkeypatch.setenv("R1LAB_GENERAL", "elsewhere")
+    seen = []
+    module = importlib.import_module(f"r1lab.stages.{stage}")
+    run = {"seconds": 0.0}
+    monkeypatch.setattr(
+        module, f"train_{stage}", lambda *a, **k: seen.append(os.environ["R1LAB_GENERAL"]) or run
+    )
+    assert main([stage, "--general", str(tmp_path)]) == main([stage]) == 0
+    assert seen[0] == str(tmp_path)
+
+
+def test_a_bench_of_an_unknown_arm_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
+    from r1lab import bench
+
+    monkeypatch.setattr(bench, "fill", lambda *_: pytest.fail("it wrote into README"))
+    monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("it trained"))
+    for more in ([], ["--output", str(tmp_path)]):
+        assert (
+            main(["bench-stages", "--seeds", "0", "--stages", "reject", "--arms", "reject", "typo", *more])
+            == 2
+        )
+        said = capsys.readouterr().err
+        assert "has an arm called typo: choose from reject, reject-random, reject-reasoning" in said
+    with pytest.raises(SystemExit):
+        main(["ship", "--stages", "typo"])
+    assert "invalid choice: 'typo'" in capsys.readouterr().err
 
 
 def test_help_names_every_command(capsys):

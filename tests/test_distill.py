@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from r1lab.policy import load_model
-from r1lab.problems import load_problems
+from r1lab.problems import load_general, load_problems
 from r1lab.prompts import format_completion
 from r1lab.scale import DATA, SCALES
 from r1lab.stages import distill
@@ -226,6 +226,25 @@ def test_on_policy_distillation_is_reverse_kl_and_refuses_a_typo(tmp_path):
     assert args.beta == 1.0 and args.temperature == 1.0 and not args.bf16
     with pytest.raises(ValueError, match="betta"):
         make_on_policy_args(SMALL, tmp_path, betta=0.5)
+
+
+def test_one_student_is_loaded_and_the_watch_reads_with_its_tokenizer(
+    written, teacher, tmp_path, monkeypatch
+):
+    from r1lab.stages import sft
+
+    monkeypatch.setattr(distill, "LOOKED_AT", 4)
+    monkeypatch.setattr(distill, "load_general", lambda split, scale=None: load_general(split)[:4])
+    loaded = []
+    for module in (distill, sft):
+        load = module.load_trainable
+        monkeypatch.setattr(
+            module, "load_trainable", lambda *which, load=load: loaded.append(which[1]) or load(*which)
+        )
+    run = ARMS["distill"](
+        SMALL, tmp_path / "run", folders={"align": teacher}, looks=1, max_steps=1, **SMALL_BATCH
+    )
+    assert len(loaded) == 1 and len(run["facts"]["curve"]) == 2
 
 
 def test_a_watch_counts_what_was_spent_before_and_takes_up_where_it_was_saved(tmp_path):

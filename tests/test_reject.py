@@ -10,7 +10,7 @@ from r1lab.policy import Sample, load_policy
 from r1lab.problems import load_general, load_problems
 from r1lab.prompts import TAGS, format_completion
 from r1lab.scale import DATA, SCALES
-from r1lab.stages import reject
+from r1lab.stages import align, reject
 from r1lab.stages.checkpoints import RECORD
 
 SMALL = replace(SCALES["tiny"], max_completion_tokens=48)
@@ -194,12 +194,42 @@ def reason_folder(tmp_path):
     return folder
 
 
+BIG = SCALES["t4"]
+
+
+@pytest.mark.parametrize("way", ["reject", "align", "align-dpo"])
+def test_a_large_scale_does_not_learn_from_the_general_prompts_of_the_tiny_world(way, tmp_path, monkeypatch):
+    stage = way.partition("-")[0]
+    module = {"reject": reject, "align": align}[stage]
+    monkeypatch.delenv("R1LAB_GENERAL", raising=False)
+    monkeypatch.setattr(module, "find_parents", lambda *_: {"base": "b", "reason": "r", "reject": "j"})
+    for name in ("load_policy", "train_reward_model", "load_trainable"):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("it went on"), raising=False)
+    with pytest.raises(ValueError, match=r"scale t4 has no general prompts.* --general"):
+        module.ARMS[way](BIG, tmp_path)
+    monkeypatch.setenv("R1LAB_GENERAL", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"no file .*\.jsonl"):
+        module.ARMS[way](BIG, tmp_path)
+
+
+def test_general_prompts_of_ones_own_are_read_and_checked(tmp_path, monkeypatch):
+    rows = [{**row, "prompt": f"Mine: {row['prompt']}"} for row in load_general("train")]
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    monkeypatch.setenv("R1LAB_GENERAL", str(tmp_path))
+    assert load_general("train", BIG) == load_general("train") == rows
+    for bad in (rows[:1], [], [{"id": "a"}]):
+        path.write_text("".join(json.dumps(row) + "\n" for row in bad))
+        with pytest.raises(ValueError, match=r"train.jsonl in R1LAB_GENERAL needs rows of all kinds"):
+            load_general("train", BIG)
+
+
 @pytest.mark.slow
 def test_two_steps_train_the_base_and_leave_a_checkpoint_with_its_facts(tmp_path, reason_folder, monkeypatch):
     import torch
 
     monkeypatch.setattr(reject, "load_policy", lambda name: Copyist())
-    monkeypatch.setattr(reject, "load_general", lambda split: load_general(split)[::7])
+    monkeypatch.setattr(reject, "load_general", lambda split, scale=None: load_general(split)[::7])
     output = tmp_path / "run"
     small = {"folders": {"reason": reason_folder}, "prompts": 16, "max_steps": 2, "warmup_steps": 0}
     run = reject.ARMS["reject"](SMALL, output, **small)

@@ -26,7 +26,8 @@ HELP = """usage: python -m r1lab COMMAND [options]      (each takes --help)
   notebooks   re-run and clean the committed notebooks
   clean       clean notebooks without running them
 
-The dial is the environment variable R1LAB_SCALE, for a stage also --scale: tiny (default), t4, a100, cluster."""
+The dial is the environment variable R1LAB_SCALE, for a stage also --scale: tiny (default), t4, a100, cluster.
+An error is one sentence; --debug (or R1LAB_DEBUG=1) shows the whole traceback."""
 
 
 TRAINED = {
@@ -67,7 +68,15 @@ def main_stage(stage: str, argv: list[str]) -> None:
             metavar="FOLDER",
             help=f"{STAGES[need].title} to start from",
         )
+    if stage in ("reject", "align"):
+        parser.add_argument(
+            "--general",
+            metavar="FOLDER",
+            help="your general prompts, instead of R1LAB_GENERAL (format: data/general/README.md)",
+        )
     options = parser.parse_args(argv)
+    if getattr(options, "general", None):
+        os.environ["R1LAB_GENERAL"] = options.general
     scale = get_scale()
     output = options.output or output_folder() / stage
     folders = {need: getattr(options, need) for need in STAGES[stage].needs if getattr(options, need)}
@@ -195,8 +204,10 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; an error the user can fix is one sentence on stderr and exit code 2."""
-    argv = sys.argv[1:] if argv is None else argv
+    """Run one command; an error the user can fix is one sentence on stderr and exit code 2, with --debug its traceback."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in argv or os.environ.get("R1LAB_DEBUG", "") not in ("", "0")
+    argv = [word for word in argv if word != "--debug"]
     if not argv or argv[0] in ("-h", "--help"):
         print(HELP)
         return 0
@@ -206,6 +217,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return COMMANDS[argv[0]](argv[1:]) or 0
     except (ValueError, OSError, FloatingPointError, ImportError) as error:
+        if debug:
+            raise
         print(f"r1lab: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -139,9 +139,15 @@ def main_stages(argv: list[str]) -> None:
     options = parser.parse_args(argv)
     from r1lab.results import ladder_table, run_path
 
+    arms = {stage: import_module(f"r1lab.stages.{stage}").ARMS for stage in options.stages}
+    known = [arm for stage in arms.values() for arm in stage]
+    if unknown := [arm for arm in options.arms or () if arm not in known]:
+        raise ValueError(
+            f"no stage of {', '.join(arms)} has an arm called {', '.join(unknown)}: choose from {', '.join(known)}"
+        )
     for seed in options.seeds:
         for stage in options.stages:
-            for arm, train in import_module(f"r1lab.stages.{stage}").ARMS.items():
+            for arm, train in arms[stage].items():
                 path = run_path(arm, seed, options.output)
                 if path.is_file() or (options.arms and arm not in options.arms):
                     continue
@@ -212,7 +218,7 @@ def main_ship(argv: list[str]) -> None:
         prog="r1lab ship", description="Put the bench's checkpoints into data/models."
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stages", nargs="+", default=("zero", *CHAIN))
+    parser.add_argument("--stages", nargs="+", default=("zero", *CHAIN), choices=("zero", *CHAIN))
     options = parser.parse_args(argv)
     import json
 

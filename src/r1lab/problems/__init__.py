@@ -2,13 +2,14 @@
 
 import gzip
 import json
+import os
 from collections.abc import Iterable
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
 
 from r1lab.prompts import render_prompt
-from r1lab.scale import DATA, Scale
+from r1lab.scale import DATA, Scale, get_scale
 
 SPLITS = ("train", "validation", "test")
 
@@ -52,15 +53,42 @@ def read_lines(path: Path, remedy: str) -> list[dict]:
     return rows
 
 
-def load_general(split: str) -> list[dict[str, str]]:
+GENERAL_KEYS = {"id", "prompt", "kind", "language", "good", "poor"}
+GENERAL_KINDS = {"greeting", "fact", "how_to", "harmful"}
+
+
+def load_general(split: str, scale: Scale | None = None) -> list[dict[str, str]]:
     """General prompts, which ask for no reasoning (data/general/README.md), of the split `train`, `preference`, `validation` or `test`.
 
-    Keys: id, prompt, kind (greeting, fact, how_to, harmful), language, good, poor. Raises as `load_problems` does.
+    From the folder that R1LAB_GENERAL names, else those of the tiny world, which are for the tiny world's models: at any
+    other scale (scale: default the current one) they must be named. Keys: id, prompt, kind (greeting, fact, how_to,
+    harmful), language, good, poor. Raises as `load_problems` does, and ValueError where no folder is named.
     """
     splits = ("train", "preference", "validation", "test")
     if split not in splits:
         raise ValueError(
             f"unknown split {split!r} of the general prompts: choose {', '.join(splits[:-1])} or test"
+        )
+    folder = os.environ.get("R1LAB_GENERAL")
+    if folder:
+        path = Path(folder) / f"{split}.jsonl"
+        rows = read_lines(path, "write it again")
+        if (
+            not rows
+            or any(set(row) < GENERAL_KEYS for row in rows)
+            or {r["kind"] for r in rows} != GENERAL_KINDS
+        ):
+            raise ValueError(
+                f"{path.name} in R1LAB_GENERAL needs rows of all kinds ({', '.join(sorted(GENERAL_KINDS))}), each with "
+                f"{', '.join(sorted(GENERAL_KEYS))}: see data/general/README.md"
+            )
+        return rows
+    scale = scale or get_scale()
+    if scale.problems != "tiny":
+        raise ValueError(
+            f"scale {scale.name} has no general prompts, and those of the tiny world are made for a model of 1.7 million "
+            "parameters: give a folder with your own train.jsonl, preference.jsonl and test.jsonl in R1LAB_GENERAL, or to a "
+            "stage with --general (format: data/general/README.md; data/general itself takes the tiny world's)"
         )
     return _read("general", split)
 

@@ -100,9 +100,9 @@ def preference_only(preference: PreferenceReward) -> dict[str, list]:
     return {"reward_funcs": [preference, answered_well], "reward_weights": [1.0, 0.0]}
 
 
-def general_prompts() -> list[dict[str, str]]:
+def general_prompts(scale: Scale | None = None) -> list[dict[str, str]]:
     """What the raters compare replies to: the prompts of the second SFT, and requests that it has not shown."""
-    return load_general("train") + load_general("preference")
+    return load_general("train", scale) + load_general("preference", scale)
 
 
 def align_dataset(scale: Scale, general_share: float = GENERAL_SHARE):
@@ -113,7 +113,8 @@ def align_dataset(scale: Scale, general_share: float = GENERAL_SHARE):
 
     problems = load_scale_problems(scale, "train")
     blank = dict.fromkeys([*problems[0], "good", "poor", "kind"], "")
-    general = [{**blank, **row, "verifier": GENERAL, "domain": GENERAL} for row in load_general("preference")]
+    requests = load_general("preference", scale)
+    general = [{**blank, **row, "verifier": GENERAL, "domain": GENERAL} for row in requests]
     if general_share == 1.0:
         problems, wanted = [], len(general)
     else:
@@ -163,9 +164,10 @@ def train_align(
     """
     output = Path(output)
     parents = find_parents(scale, "align", folders)
+    test = load_general("test", scale)
     preference = train_reward_model(
         scale,
-        make_pairs(general_prompts(), seed),
+        make_pairs(general_prompts(scale), seed),
         parents["reject"],
         output / "reward-model",
         seed=seed,
@@ -204,7 +206,7 @@ def train_align(
     )
     policy = Policy(trainer.model, trainer.processing_class)
     facts = align_facts(policy, parents["reject"], run["history"], scale)
-    facts["pairs"] = pair_accuracy(preference, preference_pairs(load_general("test"), seed))
+    facts["pairs"] = pair_accuracy(preference, preference_pairs(test, seed))
     return {**run, "facts": facts}
 
 
@@ -244,9 +246,10 @@ def train_dpo(
     from trl import DPOTrainer
 
     parents = find_parents(scale, "align", folders)
+    pairs = preference_pairs(general_prompts(scale), seed)
+    load_general("test", scale)  # read at the end, so that a missing file is an error now
     set_threads()
     policy, tokenizer = load_trainable(scale, parents["reject"])
-    pairs = preference_pairs(general_prompts(), seed)
     trainer = DPOTrainer(
         model=policy,
         processing_class=tokenizer,
@@ -295,7 +298,7 @@ def align_facts(policy, parent: str, history: list[dict], scale: Scale) -> dict[
 def report_general(policy, scale: Scale, **options: Any) -> dict[str, Any]:
     """`evaluate_general` on the test's general prompts, as this scale's policies are asked."""
     how = {"template": scale.template, "max_new_tokens": scale.max_completion_tokens}
-    return evaluate_general(policy, load_general("test"), **how, **options)
+    return evaluate_general(policy, load_general("test", scale), **how, **options)
 
 
 def refusals(report: dict) -> dict[str, dict]:

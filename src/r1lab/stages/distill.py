@@ -47,8 +47,8 @@ LOOKED_AT = 160  # problems of the validation split
 class Stopwatch(TrainerCallback):
     """Counts the seconds of a training, looks at validation with the clock stopped, and ends it when `budget` is spent.
 
-    `curve` holds rows of step, seconds, greedy and sampled accuracy. spent: seconds used before training. With every
-    checkpoint the state goes to `folder`, and `resume` takes it up again.
+    `curve` holds rows of step, seconds, greedy and sampled accuracy. tokenizer: None takes the trainer's. spent: seconds
+    used before training. With every checkpoint the state goes to `folder`, and `resume` takes it up again.
     """
 
     def __init__(
@@ -89,7 +89,8 @@ class Stopwatch(TrainerCallback):
         self.curve.append({"step": step, "seconds": round(seconds, 1), **accuracy})
         self.started += time.perf_counter() - began
 
-    def on_train_begin(self, args, state, control, model=None, **kwargs):
+    def on_train_begin(self, args, state, control, model=None, processing_class=None, **kwargs):
+        self.tokenizer = self.tokenizer or processing_class
         self.started = time.perf_counter()
         if not self.curve:
             self.look(model, state.global_step)
@@ -141,7 +142,7 @@ def write_general(scale: Scale, teacher: str | Path) -> list[dict[str, Any]]:
 
     Nobody filters these: what the teacher learned from its preferences is what the student is to inherit.
     """
-    rows = load_general("train") + load_general("preference")
+    rows = load_general("train", scale) + load_general("preference", scale)
     asked = [render_prompt(row["prompt"], template=scale.template, language=row["language"]) for row in rows]
     drawn = load_policy(teacher).generate(asked, max_new_tokens=scale.max_completion_tokens)
     return [
@@ -211,8 +212,7 @@ def train_distill(
         raise ValueError(
             f"none of the teacher's {len(written['traces'])} traces is right: check the checkpoint of stage align"
         )
-    _, tokenizer = load_trainable(scale, parents["student_base"])
-    watch = Stopwatch(scale, tokenizer, output, spent=written["seconds"], looks=looks, resume=resume)
+    watch = Stopwatch(scale, None, output, spent=written["seconds"], looks=looks, resume=resume)
     values = (
         {
             "num_train_epochs": EPOCHS,
@@ -378,7 +378,7 @@ def _train_on_the_clock(
 ) -> dict[str, Any]:
     """Train until the seconds are spent, then save."""
     budget = equal_seconds(output, budget)
-    watch = Stopwatch(scale, trainer.processing_class, output, budget=budget, looks=looks, resume=resume)
+    watch = Stopwatch(scale, None, output, budget=budget, looks=looks, resume=resume)
     trainer.add_callback(watch)
     run = run_trainer(trainer, resume=resume)
     steps, rate = trainer.state.global_step, trainer.args.learning_rate
@@ -408,7 +408,7 @@ def _finish(run, watch: Stopwatch, scale, output: Path, parents, seed: int, reci
     if scale.problems == "tiny" and watch.looks:
         student = Policy(trainer.model, trainer.processing_class)
         facts["general"] = evaluate_general(
-            student, load_general("test"), template=scale.template, max_new_tokens=scale.longest_answer
+            student, load_general("test", scale), template=scale.template, max_new_tokens=scale.longest_answer
         )["overall"]
     return {**run, "seconds": seconds, "facts": facts}
 

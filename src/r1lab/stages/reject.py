@@ -241,6 +241,8 @@ def train_reject(
     """
     set_threads()
     parents = find_parents(scale, "reject", folders)
+    general = load_general("train", scale)
+    load_general("test", scale)  # read at the end, so that a missing file is an error now
     pool = make_pool(
         scale, parents["reason"], output, seed=seed, resume=resume, prompts=prompts, samples=samples
     )
@@ -250,7 +252,7 @@ def train_reject(
         raise ValueError(
             f"none of {len(pool)} samples passed the filter: sample more, or look at their `rejected` reasons in a notebook"
         )
-    rows = mixture(chosen, load_general("train"), seed, general_share)
+    rows = mixture(chosen, general, seed, general_share)
     small = SMALL_STEPS if scale.name == "tiny" else {}
     how = {"seed": seed, **small, **overrides}
     run = train_sft(scale, rows, output, model=parents["base"], resume=resume, show=show, **how)
@@ -276,7 +278,7 @@ def manners(policy, scale: Scale) -> dict[str, dict]:
     "benign" and its kinds: answered well, decoded greedily. "harmful refused": at temperature 1, four samples a
     prompt, since the next stage can only amplify what is sampled.
     """
-    asked = load_general("test")
+    asked = load_general("test", scale)
     harmful = [row for row in asked if row["kind"] == "harmful"]
     benign = [row for row in asked if row["kind"] != "harmful"]
     asking = {"template": scale.template, "max_new_tokens": scale.max_completion_tokens}
