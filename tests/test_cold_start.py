@@ -10,7 +10,7 @@ import pytest
 
 from r1lab.evaluation import check_outcomes
 from r1lab.languages import language_share
-from r1lab.problems import load_problems, take_balanced
+from r1lab.problems import load_problems, split_of, take_balanced
 from r1lab.problems.hub import OPENMATH, STRATOS, dapo_row, openmath_row, stratos_row
 from r1lab.prompts import format_completion, parse_completion
 from r1lab.rewards import grade_many
@@ -334,12 +334,12 @@ def test_a_conversation_without_a_reply_is_named():
 
 
 def test_a_worked_solution_of_a_held_out_problem_is_left_out(monkeypatch):
-    asked = [
-        row(format_completion("7-4=3", "3")) | {"prompt": text} for text in ("Held  OUT?", "New?", "Cut?")
-    ]
+    fresh = [text for text in map("Problem {}?".format, range(999)) if split_of(text) == "train"]
+    test = next(text for text in map("Problem {}?".format, range(999)) if split_of(text) == "test")
+    prompts = (test.upper().replace(" ", "  "), fresh[0], fresh[1])
+    asked = [row(format_completion("7-4=3", "3")) | {"prompt": text} for text in prompts]
     asked[2]["completion"] = "<think>no end"
     monkeypatch.setattr("r1lab.problems.hub.load_worked_solutions", lambda: iter(asked))
-    monkeypatch.setattr(cold_start, "load_scale_problems", lambda scale, split: [{"prompt": "held out?"}])
     rows, facts = cold_start.hub_rows(SMALL, str(DATA / "models" / "tiny-base"))
-    assert [kept["prompt"] for kept in rows] == ["New?"]
+    assert [kept["prompt"] for kept in rows] == fresh[:1]
     assert facts == {"rows": 1, "read": 3, "held_out": 1}

@@ -3,12 +3,17 @@
 import errno
 import gzip
 import json
+import random
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 
+from r1lab import problems
 from r1lab.problems import hub
 from r1lab.problems.hub import SOURCES, load_source
 from r1lab.rewards import grade
+from r1lab.scale import DATA, SCALES
 
 # One row of each data set as its card documents it, written by us, and what it asks for.
 PUBLISHED = {
@@ -293,3 +298,57 @@ def test_unknown_names_give_the_choices():
 def test_every_source_is_pinned_or_known_not_to_be():
     assert [key for key, source in SOURCES.items() if source.revision is None] == ["openmath"]
     assert all(len(source.revision) == 40 for source in SOURCES.values() if source.revision)
+
+
+# ------------------------------------------------------------------------------------------------------------ splits
+def splits_of(monkeypatch, rows, **changes):
+    """{prompt: split} of all problems a scale gets from the hub when it holds `rows`."""
+    problems._hub_problems.cache_clear()
+    monkeypatch.setattr(hub, "load_dapo_math", lambda: rows)
+    scale = replace(SCALES["t4"], model=str(DATA / "models" / "tiny-base"), max_prompt_tokens=400)
+    scale = replace(scale, **changes)
+    return {
+        row["prompt"]: split
+        for split in problems.SPLITS
+        for row in problems.load_scale_problems(scale, split)
+    }
+
+
+def test_a_problem_stays_on_its_side_whatever_else_is_in_the_list(monkeypatch):
+    """A shorter limit, another tokenizer or order, or a data set that has grown: no policy is tested on what it trained on."""
+    base = {"solution": "14", "language": "en"}
+    rows = [{**base, "prompt": f"What is {n}+7?" + " Say it." * (n % 9)} for n in range(900)]
+    whole = splits_of(monkeypatch, rows)
+    assert len(whole) == 900 and set(whole.values()) == set(problems.SPLITS)
+    other = splits_of(monkeypatch, rows, model=str(DATA / "models" / "tiny-zero"), template="bare")
+    assert other == whole
+    for fewer in (
+        splits_of(monkeypatch, rows[::-1]),
+        splits_of(monkeypatch, rows[101::2]),
+        splits_of(monkeypatch, random.Random(0).sample(rows, 300)),
+        splits_of(monkeypatch, rows, max_prompt_tokens=130),
+    ):
+        assert fewer and fewer.items() <= whole.items()
+    more = splits_of(monkeypatch, [{**base, "prompt": f"New {n}?"} for n in range(500)] + rows)
+    assert whole.items() <= more.items()
+    problems._hub_problems.cache_clear()
+
+
+def test_the_splits_have_their_shares_and_are_the_same_everywhere():
+    counts = Counter(problems.split_of(f"How many are {n} and {n + 1}?") for n in range(20_000))
+    assert counts["validation"] == pytest.approx(200, rel=0.25) and counts["test"] == pytest.approx(
+        400, rel=0.25
+    )
+    known = {"Problem 54?": "train", "Problem 55?": "test", "Problem 97?": "validation"}  # on any machine
+    assert {prompt: problems.split_of(prompt) for prompt in known} == known
+    assert problems.split_of("  PROBLEM\n55 ?") == "test"
+
+
+@pytest.mark.parametrize("key", SOURCES)
+def test_the_same_problem_of_any_source_is_on_the_same_side(key, tmp_path):
+    row, _ = PUBLISHED[key]
+    (made,), _ = load_source(key, file=write(tmp_path / "rows.jsonl", [row]))
+    (again,), _ = load_source(key, file=write(tmp_path / "more.jsonl", [{**row}, row]), seed=1)
+    shown = {**made, "prompt": made["prompt"].replace(" ", "\n ")}
+    assert problems.split_of(made["prompt"]) == problems.split_of(again["prompt"])
+    assert problems.split_of(shown["prompt"]) == problems.split_of(made["prompt"])

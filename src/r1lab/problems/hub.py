@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from r1lab.problems import adapters, load_problems, read_lines, take_balanced
+from r1lab.problems import adapters, load_problems, read_lines, split_of, take_balanced
 from r1lab.problems.adapters import DAPO_MATH, OPENMATH, STRATOS, dapo_row, openmath_row, stratos_row
-from r1lab.prompts import format_completion
+from r1lab.prompts import format_completion, parse_completion
 from r1lab.rewards import grade_many
-from r1lab.scale import DATA
+from r1lab.scale import DATA, Scale
 
 MATH_SUBJECTS = (
     "algebra", "counting_and_probability", "geometry", "intermediate_algebra", "number_theory", "prealgebra", "precalculus",
@@ -178,6 +178,29 @@ def load_worked_solutions(seed: int = 0) -> Iterator[dict[str, str]]:
         source = SOURCES[key]
         for number, row in _shuffled(_published(source), seed):
             yield source.adapt(row, number)
+
+
+def hub_rows(scale: Scale, base: str, count: int = 2000) -> tuple[list[dict], dict]:
+    """(at most `count` rows, facts): worked solutions in our tags that are well formed and fit the scale's lengths.
+
+    base: the model whose tokens are counted. The collections draw on the same competitions as the problems a scale is
+    judged on, so only prompts of the split `train` are taken.
+    """
+    from transformers import AutoTokenizer
+
+    tokenizer, kept, facts = AutoTokenizer.from_pretrained(base), [], {"read": 0, "held_out": 0}
+    for row in load_worked_solutions():
+        facts["read"] += 1
+        if split_of(row["prompt"]) != "train":
+            facts["held_out"] += 1
+        elif (
+            parse_completion(row["completion"]).well_formed
+            and len(tokenizer(row["completion"])["input_ids"]) <= scale.max_completion_tokens
+        ):
+            kept.append(row)
+        if len(kept) == count:
+            break
+    return kept, {"rows": len(kept), **facts}
 
 
 # ------------------------------------------------------------------------------------------------------------ reading

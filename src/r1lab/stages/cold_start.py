@@ -12,6 +12,7 @@ from typing import Any
 from r1lab.evaluation import count_checks
 from r1lab.policy import load_policy, set_threads
 from r1lab.problems import load_scale_problems, take_balanced
+from r1lab.problems.hub import hub_rows
 from r1lab.scale import Scale
 from r1lab.stages.checkpoints import find_parents, save_stage
 from r1lab.stages.drafts import (
@@ -19,12 +20,10 @@ from r1lab.stages.drafts import (
     ask,
     clean_up,
     drop_duplicates,
-    is_well_formed,
     keep_good,
 )
 from r1lab.stages.grpo import write_json
 from r1lab.stages.sft import train_sft
-from r1lab.tiny.generators import normalise
 
 # The paper's three ways: who is asked, with which template ("" is the scale's own), how many problems.
 WAYS = {
@@ -80,32 +79,6 @@ def build_cold_start(
     random.Random(seed).shuffle(kept)
     facts |= {"rows": len(kept), "domains": dict(sorted(Counter(row["domain"] for row in kept).items()))}
     return [{key: row[key] for key in KEPT_KEYS} for row in kept], facts
-
-
-def hub_rows(scale: Scale, base: str, count: int = ROWS) -> tuple[list[dict], dict]:
-    """(rows, facts): worked solutions from the hub in our tags that are well formed and fit the scale's lengths.
-
-    The collections draw on the same competitions as the problems a scale is judged on, so those are left out.
-    """
-    from transformers import AutoTokenizer
-
-    from r1lab.problems.hub import load_worked_solutions
-
-    judged = (row for split in ("validation", "test") for row in load_scale_problems(scale, split))
-    held_out = {normalise(row["prompt"]) for row in judged}
-    tokenizer, kept, facts = AutoTokenizer.from_pretrained(base), [], {"read": 0, "held_out": 0}
-    for row in load_worked_solutions():
-        facts["read"] += 1
-        if normalise(row["prompt"]) in held_out:
-            facts["held_out"] += 1
-        elif (
-            is_well_formed(row)
-            and len(tokenizer(row["completion"])["input_ids"]) <= scale.max_completion_tokens
-        ):
-            kept.append(row)
-        if len(kept) == count:
-            break
-    return kept, {"rows": len(kept), **facts}
 
 
 def save_data(rows: list[dict], facts: dict, folder: Path) -> None:
