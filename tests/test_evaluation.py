@@ -246,8 +246,8 @@ def test_check_outcomes():
         ("logic", ["Jadi jawabannya Ani dan Budi.", "Ani, Budi", "<answer></answer>"], [0, 0, None]),
         (
             "code",
-            ["The answer is def f(x): return 4*x+1.", "<answer>def f(x): return 4 * x + 1</answer>", "?"],
-            [0, 0, None],
+            ["The answer is def f(x): return 4*x+1.", "<answer>def f(x): return 4 * x + 1</answer>", "7", ""],
+            [0, 0, 2, None],
         ),
         (
             "countdown",

@@ -174,7 +174,7 @@ class CodeReward(AnswerReward):
         """Code is compared by its characters alone: running it would take the hidden tests."""
         tests = read_tests(row.get("tests"))
         code = find_code(text, tests.function if tests else "", require_tags=False)
-        return "".join(code.split()).lower() or None if code else None
+        return "".join((code or final_text(text)[0]).split()).lower() or None
 
     def _score(self, text: str, tests: Tests | None, deadline: float) -> float | None:
         """Score of one row; NaN stands for "no time left"."""
