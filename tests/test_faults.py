@@ -463,7 +463,7 @@ def test_a_sandbox_killed_in_the_middle_of_a_candidate_is_asked_again():
 
 @pytest.mark.parametrize("damage", [b'{"id": "x", "prom', b"\xff\xfe{}", b"[1, 2]", b"\n"])
 def test_a_corrupt_problem_file_is_named_with_its_line(damage, tmp_path, monkeypatch):
-    monkeypatch.setattr(problems, "DATA", tmp_path)
+    monkeypatch.setattr(problems.rows, "DATA", tmp_path)
     (tmp_path / "problems").mkdir()
     (tmp_path / "problems" / "test.jsonl").write_bytes(b'{"id": "a"}\n{"id": "b"}\n' + damage)
     with pytest.raises(ValueError, match=r"test\.jsonl breaks off at line \d .*restore .* from git"):

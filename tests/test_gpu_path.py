@@ -422,7 +422,7 @@ def test_base_saved_and_trained_policies_share_one_model(on_a_gpu, adapter, monk
     base, saved = load_policy(on_a_gpu), load_policy(adapter[0])
     model, tokenizer = load_trainable(on_a_gpu)
     assert base.model is saved.model is model, "a T4 has no room for two"
-    monkeypatch.setattr(lora, "rows_at_once", lambda model, tokens: 2)
+    monkeypatch.setattr("r1lab.policy.rows_at_once", lambda model, tokens: 2)
     with torch.no_grad():
         for name, tensor in model.named_parameters():
             if "lora_B" in name:

@@ -3,9 +3,9 @@
 import argparse
 import sys
 from collections.abc import Iterator
-from threading import Thread
 
 from r1lab.prompts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN, render_prompt
+from r1lab.stream import begun_tag, reply
 
 DIM, BOLD, PLAIN = "\033[2m", "\033[1m", "\033[0m"
 COLOURS = {
@@ -14,19 +14,6 @@ COLOURS = {
     ANSWER_OPEN: BOLD,
     ANSWER_CLOSE: PLAIN,
 }
-LONGEST_TAG = max(map(len, COLOURS))
-
-
-def begun_tag(text: str) -> int:
-    """How many characters at the end of `text` may be the beginning of a tag that the next piece completes."""
-    return next(
-        (
-            n
-            for n in range(min(LONGEST_TAG, len(text)), 0, -1)
-            if any(n < len(tag) and tag.startswith(text[-n:]) for tag in COLOURS)
-        ),
-        0,
-    )
 
 
 def colour(pieces: Iterator[str]) -> Iterator[str]:
@@ -42,34 +29,6 @@ def colour(pieces: Iterator[str]) -> Iterator[str]:
         held = tail[len(tail) - keep :]
         yield "".join(parts[:-1]) + tail[: len(tail) - keep]
     yield held + PLAIN
-
-
-def reply(policy, messages: list[dict[str, str]], temperature: float, limit: int) -> Iterator[str]:
-    """Stream one completion of at most `limit` tokens, piece by piece."""
-    from transformers import TextIteratorStreamer
-
-    streamer = TextIteratorStreamer(
-        policy.tokenizer, skip_prompt=True, skip_special_tokens=True, timeout=120.0
-    )
-    inputs = policy.tokenizer(policy.render(messages), return_tensors="pt", add_special_tokens=False)
-    # all of the policy's distribution, as in training, whatever the model's own config would cut off
-    how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-    how = how if temperature else {"do_sample": False}
-    thread = Thread(
-        target=policy.model.generate,
-        kwargs={
-            "input_ids": inputs["input_ids"].to(policy.model.device),
-            "attention_mask": inputs["attention_mask"].to(policy.model.device),
-            "max_new_tokens": limit,
-            "pad_token_id": policy.tokenizer.pad_token_id,
-            "streamer": streamer,
-            **how,
-        },
-        daemon=True,
-    )
-    thread.start()
-    yield from streamer
-    thread.join()  # a thread still inside torch when Python leaves would abort it
 
 
 def main(argv: list[str]) -> None:

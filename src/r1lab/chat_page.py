@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterator
 
-from r1lab.chat import begun_tag, reply
 from r1lab.prompts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN, render_prompt
 from r1lab.scale import Scale
+from r1lab.stream import begun_tag, reply
 
 EXAMPLES = (
     "Gita has 35 cakes. Gita sells 27. Gita has 4 times as many. How many cakes now?",

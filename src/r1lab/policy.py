@@ -3,25 +3,16 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from r1lab.sampling import Sample, agree_on_ends, end_tokens
 from r1lab.scale import DATA, Scale, get_scale
 
 BATCH = 512  # completions generated side by side, at most; see `rows_at_once`
 ADAPTER = "adapter_config.json"  # what a folder with a LoRA adapter holds instead of config.json
 MODEL_INPUTS = ["input_ids", "attention_mask"]  # what the models of the course take
 Prompt = str | list[dict[str, str]]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One completion: its text, its length in tokens (end token not counted), and whether it was cut off."""
-
-    text: str
-    tokens: int
-    truncated: bool
 
 
 def find_model(name: str | Path) -> str:
@@ -100,29 +91,6 @@ def load_model(name: str | Path, dtype: str = "float32", device: str | None = No
         tokenizer.pad_token = tokenizer.eos_token
     agree_on_ends(model, tokenizer)
     return model, tokenizer
-
-
-def end_tokens(model, tokenizer) -> list[int]:
-    """Ids of every token that ends a completion: the tokenizer's, those of the model's generation settings, and the one
-    that closes a reply in the chat template.
-
-    They need not agree: Qwen3's base models name `<|im_end|>` in one file and `<|endoftext|>` in another.
-    """
-    named = model.generation_config.eos_token_id
-    ends = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])} - {None}
-    if tokenizer.chat_template:
-        talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "reply"}]
-        closing = tokenizer.apply_chat_template(talk, tokenize=False).rpartition("reply")[2]
-        ends |= {*tokenizer(closing, add_special_tokens=False)["input_ids"][:1]} & {
-            *tokenizer.all_special_ids
-        }
-    return sorted(ends)
-
-
-def agree_on_ends(model, tokenizer) -> None:
-    """Write all of `end_tokens` where transformers, TRL and vLLM look for them: into the model's generation settings."""
-    ends = end_tokens(model, tokenizer)
-    model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends or None
 
 
 def save_tokenizer(tokenizer, output: str | Path) -> None:
@@ -209,6 +177,10 @@ class Policy:
         if isinstance(prompt, str):
             prompt = [{"role": "user", "content": prompt}]
         return self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
+
+    def rows_at_once(self, tokens: int) -> int:
+        """How many completions of `tokens` tokens are generated side by side."""
+        return rows_at_once(self.model, tokens)
 
     def generate(
         self,

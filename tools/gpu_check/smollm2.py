@@ -118,7 +118,7 @@ def load_smollm2(folder: str, device: str):
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from r1lab.policy import agree_on_ends
+    from r1lab.sampling import agree_on_ends
     from r1lab.stages.lora import TARGETS
 
     options = {}

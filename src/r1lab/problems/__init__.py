@@ -1,58 +1,13 @@
 """Where questions come from. Every source yields rows with prompt, solution, language and source."""
 
-import gzip
-import hashlib
-import json
 import os
 from collections.abc import Iterable
 from functools import cache
-from itertools import zip_longest
 from pathlib import Path
 
+from r1lab.problems.rows import SPLITS, load_problems, read_lines, read_shipped, split_of, take_balanced
 from r1lab.prompts import render_prompt
-from r1lab.scale import DATA, Scale, get_scale
-
-SPLITS = ("train", "validation", "test")
-
-
-def load_problems(split: str) -> list[dict[str, str]]:
-    """Rows of the tiny world's `train`, `validation` or `test` split (data/problems/README.md says what is in them).
-
-    Keys: id, prompt, solution, domain, kind, language, level, verifier, tests, source. Raises ValueError on an
-    unknown split and FileNotFoundError when the data is missing.
-    """
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
-    return _read("problems", split)
-
-
-def _read(folder: str, split: str) -> list[dict[str, str]]:
-    path = DATA / folder / f"{split}.jsonl"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"no problems at data/{folder}/{split}.jsonl: run `make base`, or restore the file from git"
-        )
-    return read_lines(path, f"restore data/{folder}/{split}.jsonl from git")
-
-
-def read_lines(path: Path, remedy: str) -> list[dict]:
-    """The rows of a .jsonl or .jsonl.gz file. Raises FileNotFoundError, and ValueError naming the line where it breaks off."""
-    rows: list[dict] = []
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                row = json.loads(line)
-                if not isinstance(row, dict):
-                    raise ValueError("no row")
-                rows.append(row)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path}: check the path") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path.name} breaks off at line {len(rows) + 1} ({type(error).__name__}): {remedy}"
-        ) from error
-    return rows
-
+from r1lab.scale import Scale, get_scale
 
 GENERAL_KEYS = {"id", "prompt", "kind", "language", "good", "poor"}
 GENERAL_KINDS = {"greeting", "fact", "how_to", "harmful"}
@@ -91,7 +46,7 @@ def load_general(split: str, scale: Scale | None = None) -> list[dict[str, str]]
             "parameters: give a folder with your own train.jsonl, preference.jsonl and test.jsonl in R1LAB_GENERAL, or to a "
             "stage with --general (format: data/general/README.md; data/general itself takes the tiny world's)"
         )
-    return _read("general", split)
+    return read_shipped("general", split)
 
 
 def load_scale_problems(scale: Scale, split: str) -> list[dict[str, str]]:
@@ -104,17 +59,6 @@ def load_scale_problems(scale: Scale, split: str) -> list[dict[str, str]]:
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
     return [row for row in _hub_problems(scale) if split_of(row["prompt"]) == split]
-
-
-def split_of(prompt: str) -> str:
-    """The split of a problem from the hub: "test" for 2% of all prompts, "validation" for 1%, else "train".
-
-    It hangs on the prompt alone, so a problem never changes sides when a list is longer, shorter or in another order, or
-    when another data set holds it too. Only letters and digits count, so a prompt printed differently is the same prompt.
-    """
-    letters = "".join(filter(str.isalnum, prompt.casefold()))
-    place = int.from_bytes(hashlib.sha256(letters.encode()).digest()[:8], "big") % 100
-    return "validation" if place == 0 else "test" if place < 3 else "train"
 
 
 @cache
@@ -142,15 +86,6 @@ def drop_long_prompts(rows: list[dict], tokenizer, *, template: str, limit: int)
     return kept
 
 
-def take_balanced(rows: list[dict[str, str]], count: int) -> list[dict[str, str]]:
-    """`count` rows spread evenly over domain, language and level, in a fixed order, for a quick look at a split."""
-    cells: dict[tuple, list] = {}
-    for row in rows:  # in order of first appearance, so that easy stays before medium and hard
-        cells.setdefault(tuple(row.get(key, "") for key in ("domain", "language", "level")), []).append(row)
-    turns = [row for turn in zip_longest(*cells.values()) for row in turn if row is not None]
-    return turns[:count]
-
-
 def to_training_rows(rows: Iterable[dict[str, str]], template: str) -> list[dict]:
     """Rows with `prompt` as chat messages and the bare question kept as `question`: what TRL and the rewards read."""
     return [
@@ -161,3 +96,16 @@ def to_training_rows(rows: Iterable[dict[str, str]], template: str) -> list[dict
         }
         for row in rows
     ]
+
+
+__all__ = [
+    "SPLITS",
+    "drop_long_prompts",
+    "load_general",
+    "load_problems",
+    "load_scale_problems",
+    "read_lines",
+    "split_of",
+    "take_balanced",
+    "to_training_rows",
+]

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from r1lab.problems import adapters, load_problems, read_lines, split_of, take_balanced
+from r1lab.problems import adapters
 from r1lab.problems.adapters import DAPO_MATH, OPENMATH, STRATOS, dapo_row, openmath_row, stratos_row
+from r1lab.problems.rows import load_problems, read_lines, split_of, take_balanced
 from r1lab.prompts import format_completion, parse_completion
 from r1lab.rewards import grade_many
 from r1lab.scale import DATA, Scale

@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerState
 
 from r1lab.evaluation import has_self_check
 from r1lab.languages import language_share
-from r1lab.policy import end_tokens, load_model, set_threads
+from r1lab.policy import adapter_base, end_tokens, load_model, set_threads
 from r1lab.scale import Scale
 from r1lab.stages.folder import (
     drop_checkpoints,
@@ -153,7 +153,7 @@ def load_trainable(scale: Scale, model: str | Path | None = None) -> tuple[Any, 
     if scale.engine == "unsloth":
         from r1lab.stages.lora import load_lora
 
-        return load_lora(scale, model)
+        return load_lora(scale, model, adapter_base(model) if model else None)
     # In float32 whatever the scale computes in: a bfloat16 weight has 8 bits and does not feel a step of 1e-6. On the
     # CPU, because the trainer knows which GPU is this process's.
     return load_model(model or scale.model, "float32", "cpu")

@@ -10,7 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from r1lab.policy import Policy, Sample, adapter_base, agree_on_ends, end_tokens, rows_at_once
+from r1lab.sampling import Sample, agree_on_ends, end_tokens
 from r1lab.scale import Scale
 
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -19,13 +19,13 @@ SAVED = "saved"  # one that was read from a folder to be sampled
 HELD: dict[str, tuple[Any, Any]] = {}  # the one base in memory: its name -> (model with adapters, tokenizer)
 
 
-def load_lora(scale: Scale, model: str | Path | None = None) -> tuple[Any, Any]:
-    """(model, tokenizer): the scale's base, or `model`, with adapters to train.
+def load_lora(scale: Scale, model: str | Path | None = None, base: str | None = None) -> tuple[Any, Any]:
+    """(model, tokenizer): the scale's base, or `model`, with adapters to train. base: of the checkpoint `model`, if that
+    holds adapters.
 
     The adapters are fresh ones, or those of the checkpoint `model`, so that every stage's adapter stands on the same
     base. A second call hands out the same model with its adapters reset: save what was trained before.
     """
-    base = adapter_base(model) if model else None
     policy, tokenizer = hold(scale, base or str(model or scale.model))
     for module in policy.modules():
         if hasattr(module, "reset_lora_parameters"):
@@ -77,7 +77,7 @@ def hold(scale: Scale, base: str) -> tuple[Any, Any]:
 
 
 def sample(
-    policy: Policy, texts: list[str], *, samples: int, temperature: float, limit: int, seed: int
+    policy, texts: list[str], *, samples: int, temperature: float, limit: int, seed: int
 ) -> list[list[Sample]]:
     """What `Policy.generate` gives for the rendered prompts `texts`, from a model of Unsloth's."""
     model, ends = policy.model, end_tokens(policy.model, policy.tokenizer)
@@ -109,7 +109,7 @@ def sample(
     results: list[list[Sample]] = [[] for _ in texts]
     how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
     how = how or {"do_sample": False}
-    rows = rows_at_once(model, policy.longest(texts) + limit)
+    rows = policy.rows_at_once(policy.longest(texts) + limit)
     tokenizer = policy.tokenizer
     with torch.random.fork_rng(), _inference(model), _speaking(model, policy.adapter), torch.no_grad():
         torch.manual_seed(seed)
