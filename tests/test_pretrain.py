@@ -1,12 +1,14 @@
 """The base model's making, in miniature: the layout matches the chat template, the loss falls, the seed decides."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
 from r1lab.policy import load_policy
 from r1lab.tiny.corpus import documents
 from r1lab.tiny.general import general_prompts
-from r1lab.tiny.pretrain import Recipe, Size, batches, encode, pretrain, rate_at
+from r1lab.tiny.pretrain import Recipe, Size, batches, encode, has_native_bfloat16, pretrain, rate_at
 from r1lab.tiny.tokenizer import VOCABULARY_SIZE, train_tokenizer
 
 RECIPE = Recipe(documents=1600, batch=16, warmup=10)
@@ -52,6 +54,36 @@ def test_pretraining_learns_and_follows_its_seed(tmp_path):
     assert losses[0] == losses[1]
     assert losses[0][-1] < 0.85 * losses[0][0]
     assert load_policy(tmp_path / "a").generate(["Hello!"], max_new_tokens=3)
+
+
+@pytest.mark.parametrize(
+    ("machine", "onednn", "bf16", "amx", "native"),
+    [
+        ("x86_64", False, False, False, False),  # AVX2
+        ("x86_64", True, False, False, False),  # AVX-512 that emulates it
+        ("x86_64", True, True, False, True),  # AVX-512 BF16
+        ("AMD64", True, False, True, True),  # AMX
+        ("aarch64", True, False, False, True),
+        ("aarch64", False, False, False, False),
+    ],
+)
+def test_bfloat16_is_used_where_the_cpu_has_it(machine, onednn, bf16, amx, native, monkeypatch, tmp_path):
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: onednn)
+    assert has_native_bfloat16() is native
+    seen = []
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", stop)
+    with pytest.raises(InterruptedError):
+        tokenizer = load_policy("tiny-base").tokenizer
+        monkeypatch.setattr(torch, "autocast", lambda *a, enabled, **k: seen.append(enabled) or nullcontext())
+        pretrain(tokenizer, documents(0), tmp_path, size=SIZE, recipe=RECIPE)
+    assert seen == [native]
+
+
+def stop(*_, **__):
+    raise InterruptedError
 
 
 def test_the_rate_warms_up_holds_and_decays():

@@ -1,5 +1,6 @@
 """Pretrain the tiny base models: next-token prediction on the corpus, two CPU cores, well under an hour."""
 
+import platform
 import random
 import time
 from collections.abc import Iterator
@@ -134,6 +135,20 @@ def rate_at(step: int, steps: int, recipe: Recipe) -> float:
     return warm * min(1.0, (steps - step) / (recipe.decay * steps))
 
 
+def has_native_bfloat16() -> bool:
+    """Whether this CPU multiplies bfloat16 itself (AVX-512 BF16, AMX, or BF16 on ARM).
+
+    oneDNN's own answer is not enough on x86: it says yes to any AVX-512, where bfloat16 is emulated.
+    """
+    import torch
+
+    if not torch.backends.mkldnn.is_available() or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    if platform.machine() in ("x86_64", "AMD64"):
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return True
+
+
 def pretrain(
     tokenizer,
     rows,
@@ -169,12 +184,13 @@ def pretrain(
     steps = recipe.documents // recipe.batch
     history, total, tokens, started = [], 0.0, 0, time.time()
     source = batches(tokenizer, rows, recipe)
+    bfloat16 = has_native_bfloat16()  # emulated, it is slower than float32
     for step in range(steps):
         ids, weights = next(source)
         factor = rate_at(step, steps, recipe)
         for optimizer, base_rate in zip(optimizers, base_rates, strict=True):
             optimizer.param_groups[0]["lr"] = base_rate * factor
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
             logits = model(
                 input_ids=ids[:, :-1], use_cache=False
             ).logits  # padded right and causal: no mask needed
