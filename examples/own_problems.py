@@ -3,8 +3,8 @@
     python examples/own_problems.py                       # examples/market.jsonl, 20 steps
     python examples/own_problems.py my.jsonl --steps 100
 
-A line holds `prompt`, `solution` and `language`. The judge is `verifier`: "math" (the default: numbers and algebra), "logic" (a name that
-must be equal) or "code" (run against `tests`).
+A line holds `prompt`, `solution` and `language`. `verifier` says how answers are checked: "math" (the default: numbers and algebra), "logic"
+(names that must be equal), "code" (run against `tests`), "countdown" (`numbers` that make `target`), or one you add to `rewards.VERIFIERS`.
 """
 
 import argparse

@@ -218,7 +218,7 @@ def test_general_prompts_of_ones_own_are_read_and_checked(tmp_path, monkeypatch)
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.setenv("R1LAB_GENERAL", str(tmp_path))
     assert load_general("train", BIG) == load_general("train") == rows
-    for bad in (rows[:1], [], [{"id": "a"}]):
+    for bad in (rows[:1], [], [{"id": "a", "more": 1}], [row | {"kind": "joke"} for row in rows]):
         path.write_text("".join(json.dumps(row) + "\n" for row in bad))
         with pytest.raises(ValueError, match=r"train.jsonl in R1LAB_GENERAL needs rows of all kinds"):
             load_general("train", BIG)

@@ -31,7 +31,7 @@ def load_general(split: str, scale: Scale | None = None) -> list[dict[str, str]]
         rows = read_lines(path, "write it again")
         if (
             not rows
-            or any(set(row) < GENERAL_KEYS for row in rows)
+            or not all(set(row) >= GENERAL_KEYS for row in rows)
             or {r["kind"] for r in rows} != GENERAL_KINDS
         ):
             raise ValueError(
