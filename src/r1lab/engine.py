@@ -1,0 +1,270 @@
+"""Sampling by hand: completions of a Llama or Qwen model, with a key-value cache, in plain torch.
+
+A language model gives the probabilities of the next token. To write a completion we choose one token, append it, and ask
+again. Done naively, every new token costs a forward pass over the whole text so far. Four ideas make it fast:
+
+1. Prompts once per group. GRPO samples eight completions of each prompt, so equal prompts are computed once.
+2. A key-value cache. Attention looks back at the keys and values of earlier tokens, and these never change. We keep them,
+   and a forward pass then needs the newest token only.
+3. Finished rows leave the batch. Otherwise one long completion costs as much as a batch of long ones.
+4. Random numbers that belong to a completion, not to a batch. The same seed gives the same completions whether one row or
+   five hundred are sampled side by side.
+
+The weights are those of the model that transformers loaded, and its own layers are called, so LoRA adapters work too.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+FAMILIES = ("llama", "qwen2", "qwen3")  # `model_type` of the models whose layers `forward` knows
+# Rotary variants whose frequencies are fixed. The others ("dynamic", "longrope") change them with the length of the text,
+# and then the keys in the cache would have to be computed again.
+ROTARY = ("default", "linear", "llama3", "yarn")
+
+
+class Completion(NamedTuple):
+    """One sampled completion of n tokens."""
+
+    ids: Tensor  # [n], with the end token if there is one, on the CPU
+    # [n] float32: log-probability of each token in nats under the policy itself, that is at temperature 1 and before
+    # top-p, whatever the completion was sampled with. It is what a full forward pass over the text gives.
+    logprobs: Tensor
+    truncated: bool  # whether it stopped at max_new_tokens instead of at an end token
+
+
+@torch.inference_mode()
+def generate(
+    model,
+    prompts: Sequence[Sequence[int]],
+    *,
+    ends: Sequence[int],
+    max_new_tokens: int,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    rows: int = 512,
+) -> list[Completion]:
+    """One completion for each of `prompts`, in their order; name a prompt eight times to get eight completions.
+
+    model: from transformers, of a family in FAMILIES, with or without LoRA adapters; it is left in the mode (training or
+    not) it came in. prompts: token ids; ends: ids of the tokens that end a completion. temperature 0 is greedy decoding;
+    top_p keeps the most probable tokens that together have this probability. rows: completions sampled side by side, a
+    limit for memory that does not change the result. Raises ValueError for a model that is not supported and for an empty
+    prompt, FloatingPointError when the model's probabilities are not numbers.
+    """
+    if reason := why_unsupported(model):
+        raise ValueError(
+            f"the engine cannot sample this model: {reason}; use `model.generate` of transformers"
+        )
+    if not all(len(prompt) for prompt in prompts):
+        raise ValueError("a prompt has no tokens: give each prompt at least one, such as the start token")
+    # One random number for every completion and step, all drawn before the first batch, on the CPU. So neither the batch
+    # nor the device has an influence on them, and a larger max_new_tokens only appends.
+    generator = torch.Generator().manual_seed(seed)
+    shape = (max_new_tokens, len(prompts)) if temperature else (max_new_tokens, 0)
+    randoms = torch.rand(shape, generator=generator)
+    # Prompts of similar length share a batch: the shorter ones need room up to the longest.
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i], i))
+    completions: list[Completion | None] = [None] * len(prompts)
+    was_training = model.training
+    model.eval()  # no dropout: the samples must come from the policy itself
+    try:
+        for start in range(0, len(order), rows):
+            chosen = order[start : start + rows]
+            batch = _sample_batch(
+                _base_model(model),
+                [tuple(prompts[i]) for i in chosen],
+                torch.tensor(ends, dtype=torch.long),
+                randoms[:, chosen] if temperature else randoms,
+                temperature,
+                top_p,
+            )
+            for i, completion in zip(chosen, batch, strict=True):
+                completions[i] = completion
+    finally:
+        model.train(was_training)
+    return completions
+
+
+def _sample_batch(model, prompts: list[tuple], ends, randoms, temperature, top_p) -> list[Completion]:
+    """Completions of one batch. randoms: [steps, rows] from 0 to 1."""
+    device, limit, count = next(model.parameters()).device, len(randoms), len(prompts)
+    ends, randoms = ends.to(device), randoms.to(device)
+
+    # Stage 1: compute each distinct prompt once. They are padded on the right: padding then comes after every real token,
+    # and causal attention never looks ahead, so it needs no mask of its own.
+    distinct = list(dict.fromkeys(prompts))
+    lengths = torch.tensor([len(prompt) for prompt in distinct], device=device)
+    longest = int(lengths.max())
+    ids = torch.tensor([prompt + (0,) * (longest - len(prompt)) for prompt in distinct], device=device)
+    rotary = rotary_tables(model, longest + limit)
+    ahead = torch.ones(longest, longest, dtype=torch.bool, device=device).triu(1)
+    cache = make_cache(model, len(distinct), longest)
+    states = forward(
+        model,
+        ids,
+        cache,
+        0,
+        [table[None, :longest, None] for table in rotary],
+        hide(ahead, model.dtype)[None, None],
+    )
+    states = states[torch.arange(len(distinct), device=device), lengths - 1]  # each prompt's last token
+
+    # Stage 2: hand every completion a copy of its prompt's keys and values, with room for the tokens to come.
+    place = {prompt: i for i, prompt in enumerate(distinct)}
+    group = torch.tensor([place[prompt] for prompt in prompts], device=device)
+    prompt_cache, cache = cache, make_cache(model, count, longest + limit)
+    cache[..., :longest, :] = prompt_cache[:, :, group]
+    states, positions = states[group], lengths[group]
+    # A shorter prompt leaves a gap between its end and the first new token. Nobody may look at the gap.
+    columns = torch.arange(longest + limit, device=device)
+    gap = (columns >= positions[:, None]) & (columns < longest)
+    mask = hide(gap, model.dtype)[:, None, None]
+
+    # Stage 3: choose a token for every row, write it down, and feed it to the model.
+    row = torch.arange(count, device=device)  # which completion each row of the batch is: rows will leave
+    all_ids = torch.zeros(count, limit, dtype=torch.long, device=device)
+    all_logprobs = torch.zeros(count, limit, device=device)
+    length = torch.full((count,), limit, device=device)
+    truncated = torch.ones(count, dtype=torch.bool, device=device)
+    for step in range(limit):
+        logits = model.lm_head(model.model.norm(states))
+        ids, logprobs = choose(logits, randoms[step, row] if temperature else None, temperature, top_p)
+        all_ids[row, step], all_logprobs[row, step] = ids, logprobs
+        ended = torch.isin(ids, ends)
+        if ended.any():
+            length[row[ended]], truncated[row[ended]] = step + 1, False
+            # Stage 4: rows that ended leave. The last running rows move into their places, so that the batch stays in
+            # one piece and only few rows of the cache are copied.
+            kept = close_ranks(~ended, cache[..., : longest + step, :])
+            cache = cache[:, :, : len(kept)]
+            row, ids, positions, mask = row[kept], ids[kept], positions[kept], mask[kept]
+        if len(row) == 0 or step + 1 == limit:
+            break
+        now = longest + step
+        angles = [table[positions, None, None] for table in rotary]
+        states = forward(model, ids[:, None], cache, now, angles, mask[..., : now + 1])[:, 0]
+        positions = positions + 1
+    if all_logprobs.isnan().any():
+        raise FloatingPointError(
+            "the policy's probabilities are no numbers any more, most likely of a learning rate too high: lower it and "
+            "go on from the last checkpoint"
+        )
+    numbers = zip(length.tolist(), truncated.tolist(), strict=True)
+    with torch.inference_mode(False):  # copies that autograd accepts
+        all_ids, all_logprobs = all_ids.cpu().clone(), all_logprobs.cpu().clone()
+        return [Completion(all_ids[i, :n], all_logprobs[i, :n], cut) for i, (n, cut) in enumerate(numbers)]
+
+
+def choose(logits: Tensor, randoms: Tensor | None, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
+    """(token, its log-probability at temperature 1) for every row of logits [rows, vocabulary]; randoms: [rows]."""
+    logprobs = logits.float().log_softmax(-1)
+    if not temperature:
+        ids = logprobs.argmax(-1, keepdim=True)
+    else:
+        # A temperature below 1 makes probable tokens more probable, one above 1 evens them out.
+        p = logprobs.exp() if temperature == 1 else (logprobs / temperature).softmax(-1)
+        if top_p < 1:
+            # A token stays while those before it, from the most probable on, have less than top_p together.
+            ranked = p.sort(-1, descending=True).values
+            stays = ranked.cumsum(-1) - ranked < top_p
+            p = p.masked_fill(p < ranked.masked_fill(~stays, 2.0).amin(-1, keepdim=True), 0.0)
+        # Lay the probabilities end to end on a line and see on whose part the random number falls. The factor keeps it
+        # off the very end of the line, where rounding might point behind the last token.
+        line = p.cumsum(-1)
+        point = randoms[:, None] * (1 - 1e-6) * line[:, -1:]
+        ids = torch.searchsorted(line, point, right=True).clamp_(max=logits.shape[-1] - 1)
+    return ids[:, 0], logprobs.gather(-1, ids)[:, 0]
+
+
+def forward(model, ids: Tensor, cache: Tensor, start: int, angles, mask: Tensor) -> Tensor:
+    """Hidden states [rows, new, width] of the new tokens `ids` [rows, new], before the last norm.
+
+    Their keys and values go into the cache's columns from `start` on, and they attend to all columns up to their end.
+    angles: cosines and sines of their positions; mask: what `hide` gives, [rows or 1, 1, new or 1, columns].
+    """
+    (rows, new), stop = ids.shape, start + ids.shape[1]
+    heads, size = cache.shape[3], cache.shape[5]
+    states = model.model.embed_tokens(ids)
+    for layer, (keys, values) in zip(model.model.layers, cache, strict=True):
+        attention, x = layer.self_attn, layer.input_layernorm(states)
+        # Queries, keys and values of the new tokens: [rows, new, heads, size].
+        q = attention.q_proj(x).view(rows, new, -1, size)
+        k = attention.k_proj(x).view(rows, new, heads, size)
+        v = attention.v_proj(x).view(rows, new, heads, size)
+        if hasattr(attention, "q_norm"):  # Qwen3 normalizes each head, Llama does not
+            q, k = attention.q_norm(q), attention.k_norm(k)
+        q, k = rotate(q, *angles) * attention.scaling, rotate(k, *angles)
+        # The cache has columns last but one, so that the attention below reads memory in order.
+        keys[:, :, start:stop], values[:, :, start:stop] = k.transpose(1, 2), v.transpose(1, 2)
+        # Grouped heads: several query heads share one key head. Stacked like more queries of that head, they need no
+        # copies of its keys: [rows, heads, queries per head x new, size].
+        q = q.view(rows, new, heads, -1, size).permute(0, 2, 3, 1, 4)
+        shape, q = q.shape, q.reshape(rows, heads, -1, size)
+        scores = q @ keys[:, :, :stop].transpose(2, 3)
+        scores = (scores.view(*shape[:4], stop) + mask[:, :, None]).view_as(scores)
+        mixed = scores.softmax(-1, dtype=torch.float32).to(q.dtype) @ values[:, :, :stop]
+        mixed = mixed.view(shape).permute(0, 3, 1, 2, 4).reshape(rows, new, -1)
+        states = states + attention.o_proj(mixed)
+        states = states + layer.mlp(layer.post_attention_layernorm(states))
+    return states
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """x [rows, new, heads, size] turned by the angles of its tokens' positions, so that attention sees how far apart they
+    are (RoPE: Su et al., 2021). Number i forms a pair with number i + size/2; the sine of its first half is negative."""
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
+
+
+def rotary_tables(model, length: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the positions 0 to length - 1, each [length, size], in the form `rotate` takes."""
+    rotary = (
+        model.model.rotary_emb
+    )  # its frequencies are 1 / rope_theta^(2i / size), or a variant named in ROTARY
+    angles = torch.arange(length, device=rotary.inv_freq.device)[:, None] * rotary.inv_freq.float()
+    cos, sin = angles.cos() * rotary.attention_scaling, angles.sin() * rotary.attention_scaling
+    return torch.cat([cos, cos], -1).to(model.dtype), torch.cat([-sin, sin], -1).to(model.dtype)
+
+
+def make_cache(model, rows: int, columns: int) -> Tensor:
+    """Room for keys and values: [layers, 2, rows, key heads, columns, size], not filled."""
+    config = model.config
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    shape = (config.num_hidden_layers, 2, rows, config.num_key_value_heads, columns, size)
+    return torch.empty(shape, dtype=model.dtype, device=next(model.parameters()).device)
+
+
+def hide(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to attention scores: 0, and minus infinity where `hidden` is true."""
+    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, float("-inf"))
+
+
+def close_ranks(running: Tensor, cache: Tensor) -> Tensor:
+    """Move the last running rows of the cache, in place, to where rows have ended. Returns which row now stands where."""
+    count = int(running.sum())
+    free = (~running[:count]).nonzero()[:, 0]
+    movers = running[count:].nonzero()[:, 0] + count
+    cache[:, :, free] = cache[:, :, movers]
+    kept = torch.arange(count, device=running.device)
+    kept[free] = movers
+    return kept
+
+
+def why_unsupported(model) -> str | None:
+    """Half a sentence on why `generate` cannot sample this model, or None if it can."""
+    config = _base_model(model).config
+    if config.model_type not in FAMILIES:
+        return f"it is of the type {config.model_type!r}, and the types it knows are {', '.join(FAMILIES)}"
+    if (rotary := getattr(_base_model(model).model.rotary_emb, "rope_type", "default")) not in ROTARY:
+        return f"its rotary positions are of the type {rotary!r}, which changes with the length of the text"
+    if any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()):
+        return "some of its layers attend to a sliding window"
+    return None
+
+
+def _base_model(model):
+    """The transformers model under LoRA adapters, if there are any."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
