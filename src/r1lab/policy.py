@@ -10,6 +10,9 @@ from r1lab.sampling import Sample, agree_on_ends, end_tokens
 from r1lab.scale import DATA, Scale, get_scale
 
 BATCH = 512  # completions generated side by side, at most; see `rows_at_once`
+FALLBACK_ROWS = (
+    16  # the same where transformers samples: small, since long completions keep a whole batch waiting
+)
 ADAPTER = "adapter_config.json"  # what a folder with a LoRA adapter holds instead of config.json
 MODEL_INPUTS = ["input_ids", "attention_mask"]  # what the models of the course take
 Prompt = str | list[dict[str, str]]
@@ -193,10 +196,10 @@ class Policy:
     ) -> list[list[Sample]]:
         """Sample `samples` completions for every prompt; result[i][j] is sample j of prompt i.
 
-        temperature 0 is greedy decoding. Prompts of similar length share a batch, so the order of the prompts does
-        not change the padding; the same seed on the same machine gives the same completions.
+        temperature 0 is greedy decoding. The same seed gives the same completions, whatever memory is free. A model that
+        `r1lab.engine` does not know is sampled by transformers.
         """
-        import torch
+        from r1lab import engine
 
         rendered = [self.render(prompt) for prompt in prompts]
         if hasattr(self.model, "for_inference"):  # only models of Unsloth's have that
@@ -204,78 +207,52 @@ class Policy:
 
             how = {"samples": samples, "temperature": temperature, "limit": max_new_tokens, "seed": seed}
             return sample(self, rendered, **how)
-        order = sorted(
-            (i for i in range(len(prompts)) for _ in range(samples)), key=lambda i: (len(rendered[i]), i)
-        )
-        results: list[list[Sample]] = [[] for _ in prompts]
+        if not rendered:
+            return []
         ends = end_tokens(self.model, self.tokenizer)
-        was_training = self.model.training
-        self.model.eval()
-        device = next(self.model.parameters()).device
-        generator = torch.Generator(device).manual_seed(seed)
-        batch = rows_at_once(self.model, self.longest(rendered) + max_new_tokens)
-        for start in range(0, len(order), batch):
-            chosen = order[start : start + batch]
-            inputs = self.tokenizer(
-                [rendered[i] for i in chosen],
-                return_tensors="pt",
-                padding=True,
-                padding_side="left",
-                add_special_tokens=False,
-            ).to(device)
-            completions = self._continue(
-                inputs["input_ids"], inputs["attention_mask"], temperature, max_new_tokens, generator, ends
-            )
-            for i, ids in zip(chosen, completions, strict=True):
-                ended = ids[-1] in ends
-                said = ids[:-1] if ended else ids
-                text = self.tokenizer.decode(said, skip_special_tokens=True)
-                results[i].append(Sample(text=text, tokens=len(said), truncated=not ended))
-        self.model.train(was_training)
-        return results
+        ids = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
+        how = {"ends": ends, "max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+        rows = rows_at_once(self.model, max(map(len, ids)) + max_new_tokens)
+        sampler = self._generate_with_transformers if engine.why_unsupported(self.model) else engine.generate
+        completions = sampler(self.model, [i for i in ids for _ in range(samples)], rows=rows, **how)
+        said = [c.ids[: len(c.ids) - (not c.truncated)] for c in completions]
+        texts = self.tokenizer.batch_decode(said, skip_special_tokens=True)
+        everything = [
+            Sample(text=text, tokens=len(ids), truncated=c.truncated)
+            for text, ids, c in zip(texts, said, completions, strict=True)
+        ]
+        return [everything[start : start + samples] for start in range(0, len(everything), samples)]
+
+    def _generate_with_transformers(self, model, prompts, *, ends, max_new_tokens, temperature, seed, rows):
+        """What `engine.generate` gives, for any architecture and more slowly; without log-probabilities.
+
+        Every batch starts from the seed and the number of its first prompt, and batches have a fixed size, so that here
+        too the free memory has no influence.
+        """
+        import torch
+
+        from r1lab.engine import Completion
+
+        completions, device = [], next(model.parameters()).device
+        how = {"do_sample": bool(temperature), "eos_token_id": ends, "max_new_tokens": max_new_tokens}
+        how |= {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
+        was_training = model.training
+        model.eval()
+        with torch.random.fork_rng(), torch.no_grad():
+            for start in range(0, len(prompts), FALLBACK_ROWS):
+                torch.manual_seed(seed + start)
+                chosen = {"input_ids": prompts[start : start + FALLBACK_ROWS]}
+                inputs = self.tokenizer.pad(chosen, padding_side="left", return_tensors="pt").to(device)
+                length = inputs["input_ids"].shape[1]
+                how["pad_token_id"] = self.tokenizer.pad_token_id
+                for row in model.generate(**inputs, **how)[:, length:].cpu():
+                    ended = torch.isin(row, torch.tensor(ends)).nonzero()[:, 0].tolist()
+                    ids = row[: ended[0] + 1] if ended else row
+                    completions.append(Completion(ids, None, not ended))
+        model.train(was_training)
+        return completions
 
     def longest(self, texts: Sequence[str]) -> int:
         """Tokens of the longest text, told from the one with the most characters."""
         longest = max(texts, key=len, default="")
         return len(self.tokenizer(longest, add_special_tokens=False)["input_ids"])
-
-    def _continue(self, ids, mask, temperature: float, limit: int, generator, ends) -> list[list[int]]:
-        """Token ids each row adds, its end token (one of `ends`) included, at most `limit`.
-
-        Like `model.generate`, but rows that have ended leave the batch: one long completion in a batch of short ones
-        would otherwise cost as much as a batch of long ones. ids, mask: [batch, length], padded on the left.
-        """
-        import torch
-        from transformers import DynamicCache
-
-        cache, completions = DynamicCache(), [[] for _ in ids]
-        rows, running = torch.arange(len(ids)), torch.ones(len(ids), dtype=torch.bool)
-        ends = torch.tensor(ends, dtype=torch.long, device=ids.device)
-        with torch.inference_mode():
-            for _ in range(limit):
-                positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-                logits = self.model(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    position_ids=positions,
-                    past_key_values=cache,
-                    logits_to_keep=1,
-                ).logits[:, -1]
-                if temperature:
-                    ids = torch.multinomial(
-                        (logits.float() / temperature).softmax(-1), 1, generator=generator
-                    )
-                else:
-                    ids = logits.argmax(-1, keepdim=True)
-                for row, token, runs in zip(rows.tolist(), ids[:, 0].tolist(), running.tolist(), strict=True):
-                    if runs:
-                        completions[row].append(token)
-                running = running & ~torch.isin(ids[:, 0], ends).cpu()
-                if not running.any():
-                    break
-                mask = torch.cat([mask, torch.ones_like(ids)], 1)
-                if running.float().mean() < 0.75:  # copying the cache costs, so not for every row that ends
-                    kept = running.nonzero()[:, 0]
-                    cache.batch_select_indices(kept.to(ids.device))
-                    rows, ids, mask, running = rows[kept], ids[kept], mask[kept], running[kept]
-        return completions
