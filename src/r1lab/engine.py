@@ -13,8 +13,6 @@ again. Done naively, every new token costs a forward pass over the whole text so
 The weights are those of the model that transformers loaded, and its own layers are called, so LoRA adapters work too.
 """
 
-from collections.abc import Sequence
-from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -38,52 +36,46 @@ class Completion(NamedTuple):
 
 @torch.inference_mode()
 def generate(
-    model,
-    prompts: Sequence[Sequence[int]],
-    *,
-    ends: Sequence[int],
-    max_new_tokens: int,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    seed: int = 0,
-    rows: int = 512,
+    model, prompts, *, ends, max_new_tokens: int, temperature=1.0, top_p=1.0, seed=0, rows=512
 ) -> list[Completion]:
     """One completion for each of `prompts`, in their order; name a prompt eight times to get eight completions.
 
-    model: from transformers, of a family in FAMILIES, with or without LoRA adapters; it is left in the mode (training or
-    not) it came in. prompts: token ids; ends: ids of the tokens that end a completion. temperature 0 is greedy decoding;
-    top_p keeps the most probable tokens that together have this probability. rows: completions sampled side by side, a
-    limit for memory that does not change the result. Raises ValueError for a model that is not supported and for an empty
-    prompt, FloatingPointError when the model's probabilities are not numbers.
+    model: of a family in FAMILIES, with or without LoRA adapters, training or not; prompts: lists of token ids; ends: ids
+    of the tokens that end a completion; temperature 0 is greedy decoding; top_p keeps the most probable tokens that have
+    this probability together; rows: how many completions are sampled side by side, which costs memory and changes no
+    result. Raises ValueError for a model it does not support and for an empty prompt, FloatingPointError for NaN.
     """
     if reason := why_unsupported(model):
-        raise ValueError(
-            f"the engine cannot sample this model: {reason}; use `model.generate` of transformers"
-        )
-    if not all(len(prompt) for prompt in prompts):
+        raise ValueError(f"the engine cannot sample this model: {reason}; use transformers' model.generate")
+    if not all(map(len, prompts)):
         raise ValueError("a prompt has no tokens: give each prompt at least one, such as the start token")
     # One random number for every completion and step, all drawn before the first batch, on the CPU. So neither the batch
     # nor the device has an influence on them, and a larger max_new_tokens only appends.
     generator = torch.Generator().manual_seed(seed)
-    shape = (max_new_tokens, len(prompts)) if temperature else (max_new_tokens, 0)
-    randoms = torch.rand(shape, generator=generator)
+    randoms = torch.rand(max_new_tokens, len(prompts), generator=generator)
     # Prompts of similar length share a batch: the shorter ones need room up to the longest.
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i], i))
-    completions: list[Completion | None] = [None] * len(prompts)
-    with _ready_to_sample(model):
+    completions, training, threads = {}, model.training, torch.get_num_threads()
+    model.eval()  # no dropout: the completions must come from the policy itself
+    # In a tiny model a product takes 50 microseconds. To share it with a second thread costs as much, and ten times as
+    # much while another program uses the other core.
+    if model.device.type == "cpu" and model.config.hidden_size <= 512:
+        torch.set_num_threads(1)
+    try:
         for start in range(0, len(order), rows):
             chosen = order[start : start + rows]
-            draws = randoms[:, chosen] if temperature else randoms
             batch = [tuple(prompts[i]) for i in chosen]
-            batch = _sample_batch(_base_model(model), batch, ends, draws, temperature, top_p)
-            for i, completion in zip(chosen, batch, strict=True):
-                completions[i] = completion
-    return completions
+            batch = _sample_batch(_base_model(model), batch, ends, randoms[:, chosen], temperature, top_p)
+            completions.update(zip(chosen, batch, strict=True))
+    finally:
+        torch.set_num_threads(threads)
+        model.train(training)
+    return [completions[i] for i in range(len(prompts))]
 
 
 def _sample_batch(model, prompts: list[tuple], ends, randoms, temperature, top_p) -> list[Completion]:
     """Completions of one batch. randoms: [steps, rows] from 0 to 1."""
-    device, limit, count = next(model.parameters()).device, len(randoms), len(prompts)
+    device, limit, count = model.device, len(randoms), len(prompts)
     ends, randoms = torch.tensor(ends, dtype=torch.long, device=device), randoms.to(device)
 
     # Stage 1: compute each distinct prompt once. They are padded on the right: padding then comes after every real token,
@@ -92,29 +84,22 @@ def _sample_batch(model, prompts: list[tuple], ends, randoms, temperature, top_p
     lengths = torch.tensor([len(prompt) for prompt in distinct], device=device)
     longest = int(lengths.max())
     ids = torch.tensor([prompt + (0,) * (longest - len(prompt)) for prompt in distinct], device=device)
+    ahead = hide(torch.ones(longest, longest, dtype=torch.bool, device=device).triu(1), model.dtype)
     rotary = rotary_tables(model, longest + limit)
-    ahead = torch.ones(longest, longest, dtype=torch.bool, device=device).triu(1)
+    angles = [table[None, :longest, None] for table in rotary]
     cache = make_cache(model, len(distinct), longest)
-    states = forward(
-        model,
-        ids,
-        cache,
-        0,
-        [table[None, :longest, None] for table in rotary],
-        hide(ahead, model.dtype)[None, None],
-    )
+    states = forward(model, ids, cache, 0, angles, ahead[None, None])
     states = states[torch.arange(len(distinct), device=device), lengths - 1]  # each prompt's last token
 
     # Stage 2: hand every completion a copy of its prompt's keys and values, with room for the tokens to come.
-    place = {prompt: i for i, prompt in enumerate(distinct)}
-    group = torch.tensor([place[prompt] for prompt in prompts], device=device)
+    number = {prompt: i for i, prompt in enumerate(distinct)}
+    group = torch.tensor([number[prompt] for prompt in prompts], device=device)
     prompt_cache, cache = cache, make_cache(model, count, longest + limit)
     cache[..., :longest, :] = prompt_cache[:, :, group]
     states, positions = states[group], lengths[group]
     # A shorter prompt leaves a gap between its end and the first new token. Nobody may look at the gap.
     columns = torch.arange(longest + limit, device=device)
-    gap = (columns >= positions[:, None]) & (columns < longest)
-    mask = hide(gap, model.dtype)[:, None, None]
+    gap = hide((columns >= positions[:, None]) & (columns < longest), model.dtype)[:, None, None]
 
     # Stage 3: choose a token for every row, write it down, and feed it to the model.
     row = torch.arange(count, device=device)  # which completion each row of the batch is: rows will leave
@@ -124,7 +109,7 @@ def _sample_batch(model, prompts: list[tuple], ends, randoms, temperature, top_p
     truncated = torch.ones(count, dtype=torch.bool, device=device)
     for step in range(limit):
         logits = model.lm_head(normalize(model.model.norm, states))
-        ids, logprobs = choose(logits, randoms[step, row] if temperature else None, temperature, top_p)
+        ids, logprobs = choose(logits, randoms[step, row], temperature, top_p)
         all_ids[row, step], all_logprobs[row, step] = ids, logprobs
         ended = torch.isin(ids, ends)
         if ended.any():
@@ -133,25 +118,23 @@ def _sample_batch(model, prompts: list[tuple], ends, randoms, temperature, top_p
             # one piece and only few rows of the cache are copied.
             kept = close_ranks(~ended, cache[..., : longest + step, :])
             cache = cache[:, :, : len(kept)]
-            row, ids, positions, mask = row[kept], ids[kept], positions[kept], mask[kept]
+            row, ids, positions, gap = row[kept], ids[kept], positions[kept], gap[kept]
         if len(row) == 0 or step + 1 == limit:
             break
-        now = longest + step
-        angles = [table[positions, None, None] for table in rotary]
-        states = forward(model, ids[:, None], cache, now, angles, mask[..., : now + 1])[:, 0]
+        now, angles = longest + step, [table[positions, None, None] for table in rotary]
+        states = forward(model, ids[:, None], cache, now, angles, gap[..., : now + 1])[:, 0]
         positions = positions + 1
     if all_logprobs.isnan().any():
         raise FloatingPointError(
-            "the policy's probabilities are no numbers any more, most likely of a learning rate too high: lower it and "
-            "go on from the last checkpoint"
+            "the policy's probabilities are not numbers: was the learning rate too high? Load an earlier checkpoint"
         )
-    numbers = zip(length.tolist(), truncated.tolist(), strict=True)
-    with torch.inference_mode(False):  # copies that autograd accepts
-        all_ids, all_logprobs = all_ids.cpu().clone(), all_logprobs.cpu().clone()
-        return [Completion(all_ids[i, :n], all_logprobs[i, :n], cut) for i, (n, cut) in enumerate(numbers)]
+    with torch.inference_mode(False):  # autograd refuses tensors made in inference mode, so hand out copies
+        ids, logprobs = all_ids.cpu().clone(), all_logprobs.cpu().clone()
+    ends_at = enumerate(zip(length.tolist(), truncated.tolist(), strict=True))
+    return [Completion(ids[i, :n], logprobs[i, :n], cut) for i, (n, cut) in ends_at]
 
 
-def choose(logits: Tensor, randoms: Tensor | None, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
+def choose(logits: Tensor, randoms: Tensor, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
     """(token, its log-probability at temperature 1) for every row of logits [rows, vocabulary]; randoms: [rows]."""
     logprobs = logits.float().log_softmax(-1)
     if not temperature:
@@ -178,8 +161,7 @@ def forward(model, ids: Tensor, cache: Tensor, start: int, angles, mask: Tensor)
     Their keys and values go into the cache's columns from `start` on, and they attend to all columns up to their end.
     angles: cosines and sines of their positions; mask: what `hide` gives, [rows or 1, 1, new or 1, columns].
     """
-    (rows, new), stop = ids.shape, start + ids.shape[1]
-    heads, size = cache.shape[3], cache.shape[5]
+    (rows, new), heads, size, stop = ids.shape, cache.shape[3], cache.shape[5], start + ids.shape[1]
     states = model.model.embed_tokens(ids)
     for layer, (keys, values) in zip(model.model.layers, cache, strict=True):
         attention, x = layer.self_attn, normalize(layer.input_layernorm, states)
@@ -218,20 +200,17 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def rotary_tables(model, length: int) -> tuple[Tensor, Tensor]:
     """Cosines and sines of the positions 0 to length - 1, each [length, size], in the form `rotate` takes."""
-    rotary = (
-        model.model.rotary_emb
-    )  # its frequencies are 1 / rope_theta^(2i / size), or a variant named in ROTARY
-    angles = torch.arange(length, device=rotary.inv_freq.device)[:, None] * rotary.inv_freq.float()
+    rotary = model.model.rotary_emb  # frequencies: 1 / rope_theta^(2i / size), or a variant named in ROTARY
+    angles = torch.arange(length, device=model.device)[:, None] * rotary.inv_freq.float()
     cos, sin = angles.cos() * rotary.attention_scaling, angles.sin() * rotary.attention_scaling
     return torch.cat([cos, cos], -1).to(model.dtype), torch.cat([-sin, sin], -1).to(model.dtype)
 
 
 def make_cache(model, rows: int, columns: int) -> Tensor:
-    """Room for keys and values: [layers, 2, rows, key heads, columns, size], not filled."""
-    config = model.config
-    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    """Room for keys and values: [layers, 2, rows, key heads, columns, size]."""
+    config, size = model.config, 2 * len(model.model.rotary_emb.inv_freq)
     shape = (config.num_hidden_layers, 2, rows, config.num_key_value_heads, columns, size)
-    return torch.empty(shape, dtype=model.dtype, device=next(model.parameters()).device)
+    return torch.empty(shape, dtype=model.dtype, device=model.device)
 
 
 def hide(hidden: Tensor, dtype: torch.dtype) -> Tensor:
@@ -252,30 +231,14 @@ def close_ranks(running: Tensor, cache: Tensor) -> Tensor:
 
 def why_unsupported(model) -> str | None:
     """Half a sentence on why `generate` cannot sample this model, or None if it can."""
-    config = _base_model(model).config
+    model, config = _base_model(model), model.config
     if config.model_type not in FAMILIES:
         return f"it is of the type {config.model_type!r}, and the types it knows are {', '.join(FAMILIES)}"
-    if (rotary := getattr(_base_model(model).model.rotary_emb, "rope_type", "default")) not in ROTARY:
+    if (rotary := model.model.rotary_emb.rope_type) not in ROTARY:
         return f"its rotary positions are of the type {rotary!r}, which changes with the length of the text"
     if any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()):
         return "some of its layers attend to a sliding window"
     return None
-
-
-@contextmanager
-def _ready_to_sample(model):
-    """The model without dropout, and on a CPU a small model on one thread; afterwards everything is as it was."""
-    training, threads = model.training, torch.get_num_threads()
-    model.eval()
-    # A product in a tiny model takes 50 microseconds. To share each one with a second thread costs as much, and ten times
-    # as much while another program uses the other core.
-    if model.device.type == "cpu" and model.config.hidden_size <= 512:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-        model.train(training)
 
 
 def _base_model(model):
