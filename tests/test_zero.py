@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from r1lab.policy import load_policy
 from r1lab.problems import load_problems
@@ -27,8 +28,6 @@ SMALL = replace(SCALES["tiny"], groups=2, group_size=4, max_completion_tokens=48
 
 
 def test_a_few_steps_move_the_policy_and_log_every_reward(tmp_path):
-    import torch
-
     # Enough completions that some group is mixed, and no warm-up, whose first step has a rate of zero.
     scale = replace(SMALL, groups=6, group_size=8)
     trainer = make_zero_trainer(scale, tmp_path, max_steps=3, warmup_steps=0)
@@ -59,6 +58,52 @@ def test_every_end_of_a_completion_ends_it_in_training_too(tmp_path):
     assert sum(text.endswith(".") for text in said) >= 6, "tiny-zero writes one sentence after another"
     (log,) = [row for row in trainer.state.log_history if "reward" in row]
     assert log["completions/clipped_ratio"] <= 0.25
+
+
+def test_trl_samples_with_the_engine_and_learns_on_policy(tmp_path, monkeypatch):
+    """The completions are the engine's; their log-probabilities switch no correction on; the logged lengths are theirs."""
+    from r1lab.stages import rollout
+
+    sampled, batches = [], []
+    generate = rollout.engine.generate
+    monkeypatch.setattr(
+        rollout.engine, "generate", lambda *a, **k: sampled.append(generate(*a, **k)) or sampled[-1]
+    )
+    trainer = make_zero_trainer(SMALL, tmp_path, max_steps=2, warmup_steps=0, save_strategy="no")
+    loss = trainer._compute_loss
+    trainer._compute_loss = lambda model, inputs: batches.append(inputs) or loss(model, inputs)
+    trainer.train()
+    assert len(sampled) == len(batches) == 2
+    assert any(not torch.equal(a.ids, b.ids) for a, b in zip(*sampled, strict=True)), "a new seed every step"
+    log = [row for row in trainer.state.log_history if "reward" in row]
+    for completions, batch, row in zip(sampled, batches, log, strict=True):
+        assert not {"importance_sampling_ratio", "old_per_token_logps"} & set(batch)
+        lengths = torch.tensor([len(c.ids) for c in completions], dtype=torch.float)
+        assert batch["completion_mask"].sum() == lengths.sum() == batch["num_items_in_batch"]
+        assert row["completions/mean_length"] == pytest.approx(lengths.mean().item())
+        assert row["completions/clipped_ratio"] == pytest.approx(sum(c.truncated for c in completions) / 8)
+        assert row["entropy"] > 0
+
+
+def test_trl_samples_by_itself_where_the_engine_cannot(tmp_path):
+    def hook(scale=SMALL, **options):
+        return make_zero_trainer(scale, tmp_path, max_steps=1, **options).rollout_func
+
+    assert hook() is not None
+    assert hook(min_p=0.1) is None
+    assert hook(repetition_penalty=1.1) is None
+    assert hook(replace(SMALL, name="another")) is None
+
+
+def test_an_older_trl_without_the_hook_samples_by_itself(monkeypatch):
+    import trl
+
+    from r1lab.stages.rollout import engine_options
+
+    model, args = load_policy("tiny-base").model, make_grpo_args(SMALL, "unused")
+    assert engine_options(SMALL, model, args)
+    monkeypatch.setattr(trl, "GRPOTrainer", type("Old", (), {"__init__": lambda self, model: None}))
+    assert engine_options(SMALL, model, args) == {}
 
 
 def test_vllm_is_told_of_every_end(tmp_path, monkeypatch):

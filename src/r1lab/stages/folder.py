@@ -138,9 +138,10 @@ def explained(output: Path | str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError, FloatingPointError) as error:
         said = str(error)
-        if "probability tensor contains" in said:
+        # The first is torch's, where transformers samples; the second is that of `r1lab.engine`.
+        if "probability tensor contains" in said or "probabilities are not numbers" in said:
             raise FloatingPointError(
                 "the policy's probabilities are no numbers any more, most likely of a rate too high: lower it and go on "
                 f"with --resume {resume_point(output)}"

@@ -3,6 +3,7 @@
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -23,6 +24,7 @@ from r1lab.stages.folder import (
     resume_point,
     write_json,
 )
+from r1lab.stages.rollout import engine_options
 
 
 def self_check(completions, **_) -> list[float]:
@@ -196,14 +198,18 @@ def make_grpo_trainer(
         args.generation_kwargs = {"stop_token_ids": end_tokens(policy, tokenizer)} | (
             args.generation_kwargs or {}
         )
-    trainer = trainer_class(scale)(
-        model=policy,
-        processing_class=tokenizer,
-        reward_funcs=[FiniteReward(function) for function in rewards["reward_funcs"]],
-        args=args,
-        train_dataset=dataset,
-        callbacks=[MetricsLog(Path(output) / "metrics.json", show=show)],
-    )
+    with warnings.catch_warnings():
+        # TRL calls the hook experimental; the range of TRL's versions in pyproject.toml is our answer to that.
+        warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
+        trainer = trainer_class(scale)(
+            model=policy,
+            processing_class=tokenizer,
+            reward_funcs=[FiniteReward(function) for function in rewards["reward_funcs"]],
+            args=args,
+            train_dataset=dataset,
+            callbacks=[MetricsLog(Path(output) / "metrics.json", show=show)],
+            **engine_options(scale, policy, args),
+        )
     # MetricsLog keeps the log; a line of thirty numbers a step helps nobody
     trainer.remove_callback(PrinterCallback)
     return trainer
