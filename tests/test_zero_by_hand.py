@@ -34,6 +34,7 @@ def trl_step(tmp_path_factory):
         warmup_steps=0,
         save_strategy="no",
         seed=3,
+        adam_epsilon=EPSILON,
     )
     score = trainer._generate_and_score_completions
     trainer._generate_and_score_completions = lambda inputs: (
