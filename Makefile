@@ -31,7 +31,7 @@ export HF_DATASETS_DISABLE_PROGRESS_BARS := 1
 export TQDM_DISABLE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help course test test-fast test-slow nbval notebooks exercises base student bench bench-rewards bench-kernel bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides handout bundle figures figures-png gpu-check gpu-wheels
+.PHONY: help course test test-fast test-slow nbval notebooks exercises base student bench bench-rewards bench-kernel bench-engine bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides handout bundle figures figures-png gpu-check gpu-wheels
 
 help:
 	@echo "make course      run every notebook at scale tiny, write pages and the results table to build/course/"
@@ -46,6 +46,7 @@ help:
 	@echo "make bench-stages  the later stages and their controls with three seeds, into data/runs/"
 	@echo "make bench-rewards  speed and safety of the rewards, written to data/runs/"
 	@echo "make bench-kernel   time and memory of the GRPO loss against TRL, Liger and full logits"
+	@echo "make bench-engine   sampling and a training step by hand against TRL's, and the race to 75%, into data/runs/"
 	@echo "make gpu-check   on a machine with an NVIDIA GPU: what the course claims about one, measured in at most 8 minutes"
 	@echo "make gpu-wheels  the packages that a bare GPU machine without internet needs for it, into build/gpu-wheels/"
 	@echo "make slides      the talk, both languages: HTML, PDF, PPTX and speaker notes in build/slides/ (needs npm, Chromium)"
@@ -103,6 +104,9 @@ bench-rewards: $(STAMP)
 
 bench-kernel: $(STAMP)
 	@$(RUN) -m r1lab bench-kernel
+
+bench-engine: $(STAMP)
+	@$(RUN) tools/bench_engine.py
 
 bench-stages: $(STAMP)
 	@$(RUN) -m r1lab bench-stages

@@ -24,7 +24,7 @@ from r1lab.problems import load_problems
 from r1lab.scale import DATA, get_scale
 
 GOAL = 0.75
-RACE_STEPS, FIRST_LOOK, LOOK_EVERY, LOOK_SAMPLES = 160, 20, 5, 2
+RACE_STEPS, FIRST_LOOK, LOOK_EVERY, LOOK_SAMPLES = 160, 40, 5, 2
 
 
 def load_example():
