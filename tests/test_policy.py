@@ -57,6 +57,45 @@ def test_samples_belong_to_their_prompts_and_repeat_by_seed(policy):
     assert drawn != policy.generate(prompts, samples=5, temperature=1.0, max_new_tokens=40, seed=2)
 
 
+@pytest.mark.parametrize("rows", [1, 5])
+def test_free_memory_has_no_influence_on_samples(policy, monkeypatch, rows):
+    prompts = ["Solve for x: x+2=7", "Hello!", "What is 3+4?"]
+    how = {"samples": 4, "temperature": 1.0, "max_new_tokens": 40, "seed": 1}
+    wanted = policy.generate(prompts, **how)
+    monkeypatch.setattr("r1lab.policy.rows_at_once", lambda model, tokens: rows)
+    assert policy.generate(prompts, **how) == wanted
+
+
+def test_an_architecture_the_engine_does_not_know_is_sampled_by_transformers(policy, monkeypatch):
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    from r1lab import engine
+    from r1lab.policy import Policy
+
+    tokenizer = policy.tokenizer
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    other = Policy(GPT2LMHeadModel(config).train(), tokenizer)
+    assert "gpt2" in engine.why_unsupported(other.model)
+    how = {"samples": 9, "temperature": 1.0, "max_new_tokens": 6}
+    expected = torch.get_rng_state()
+    first = other.generate(["Hello!", "What is 3+4?"], seed=1, **how)
+    assert [len(group) for group in first] == [9, 9] and first[0] != first[1]
+    assert all(s.tokens == 6 if s.truncated else s.tokens < 6 for group in first for s in group)
+    monkeypatch.setattr("r1lab.policy.rows_at_once", lambda model, tokens: 1)
+    assert other.generate(["Hello!", "What is 3+4?"], seed=1, **how) == first
+    assert other.generate(["Hello!", "What is 3+4?"], seed=2, **how) != first
+    assert torch.equal(torch.get_rng_state(), expected) and other.model.training
+
+
 def test_greedy_decoding_is_what_transformers_generates(policy):
     """Rows leave the batch when they end; that must not change what the others say."""
     from r1lab.problems import load_problems, take_balanced
