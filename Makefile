@@ -56,13 +56,13 @@ help:
 	@echo "make figures-png  the same as PNG at twice their size, into build/figures/ (needs Chromium)"
 	@echo "make lock        resolve requirements.txt again from pyproject.toml"
 	@echo "make locks       resolve the environments in requirements/ again (Colab, GPU, cluster)"
-	@echo "make check-envs  do those still resolve, and do we call every supported TRL and transformers rightly?"
+	@echo "make check-envs  do those still resolve?"
 	@echo "make test-trl-$(TRL_OLD)  the stages' tests under the TRL of the GPU environments, in .venv-trl-$(TRL_OLD)"
 	@echo "make clean       remove build/ and caches; make distclean also removes .venv"
 	@echo "Variables: TORCH=cpu (Linux: the CPU build of PyTorch, no CUDA), PYTHON=python3.12 (which Python makes .venv)"
 
 course: $(STAMP)
-	@$(RUN) -m r1lab course
+	@$(RUN) tools/maintain.py course
 
 test: test-fast test-slow nbval
 
@@ -84,32 +84,32 @@ nbval: $(STAMP)
 	done
 
 notebooks: $(STAMP)
-	@$(RUN) -m r1lab notebooks $(ONLY)
+	@$(RUN) tools/maintain.py notebooks $(ONLY)
 	@$(RUN) tools/exercises.py
 
 exercises: $(STAMP)
 	@$(RUN) tools/exercises.py
 
 base: $(STAMP)
-	@$(RUN) -m r1lab base
+	@$(RUN) tools/maintain.py base
 
 student: $(STAMP)
-	@$(RUN) -m r1lab base --student
+	@$(RUN) tools/maintain.py base --student
 
 bench: $(STAMP)
-	@$(RUN) -m r1lab bench
+	@$(RUN) tools/maintain.py bench
 
 bench-rewards: $(STAMP)
-	@$(RUN) -m r1lab bench-rewards
+	@$(RUN) tools/maintain.py bench-rewards
 
 bench-kernel: $(STAMP)
-	@$(RUN) -m r1lab bench-kernel
+	@$(RUN) tools/maintain.py bench-kernel
 
 bench-engine: $(STAMP)
-	@$(RUN) tools/bench_engine.py
+	@$(RUN) tools/maintain.py bench-engine
 
 bench-stages: $(STAMP)
-	@$(RUN) -m r1lab bench-stages
+	@$(RUN) tools/maintain.py bench-stages
 
 # On a bare machine: its own Python with torch, triton and transformers. What it lacks comes from build/gpu-wheels, if that
 # was carried there (`make gpu-wheels`, under Python 3.12 on x86-64 Linux). GPU_CHECK_DEVICE=cpu rehearses it in .venv.
@@ -181,10 +181,7 @@ locks: $(RUN)
 
 check-envs: $(RUN)
 	@$(RUN) -m pip install -q uv
-	@echo "== locks"
 	@$(RUN) tools/locks.py check
-	@echo "== keyword arguments"
-	@$(RUN) tools/keywords.py
 
 # Unsloth accepts no newer TRL, so the stages must train under both; the older one has a .venv of its own.
 test-trl-$(TRL_OLD):

@@ -3,7 +3,7 @@
     python examples/own_language.py
 
 What this does not do is train: the tiny base has read English and Indonesian only, and a policy is never paid for a language it never
-writes. For that, write the language into a corpus of your own (src/r1lab/tiny, `make base`) or take a base model that knows it.
+writes. For that, write the language into a corpus of your own (src/tinyworld, `make base`) or take a base model that knows it.
 """
 
 from r1lab import languages, prompts

@@ -7,7 +7,7 @@ import dis
 import io
 import types
 
-from r1lab.course import SKIP_TAG, tags
+from course import SKIP_TAG, tags
 
 
 def bound_and_used(source: str) -> tuple[dict[str, ast.stmt], set[str]]:

@@ -4,10 +4,11 @@ import json
 import math
 import sys
 
+import bench_kernel as bench
 import pytest
 import torch
 
-from r1lab.kernels import bench
+from r1lab.kernels.measure import GROUP
 from r1lab.view import plot_kernel_bench
 
 SMALL = {"device": "cpu", "dtype": torch.float32}
@@ -16,7 +17,7 @@ SMALL = {"device": "cpu", "dtype": torch.float32}
 def test_a_sparse_problem_is_half_dead_and_a_quarter_padding():
     problem = bench.make_problem(16, 32, 8, 50, sparse=True)
     assert problem.mask.mean() == 0.75
-    dead = problem.advantages.view(-1, bench.GROUP) == 0
+    dead = problem.advantages.view(-1, GROUP) == 0
     assert dead.all(1).tolist() == [True, False, True, False] and not dead[1::2].any()
     full = bench.make_problem(16, 32, 8, 50)
     assert full.mask.all() and (full.advantages != 0).all()
@@ -95,7 +96,7 @@ def test_table_compares_with_the_kernel():
 
 
 def test_the_recorded_run_is_whole():
-    path = bench.Path(bench.__file__).parents[3] / "data" / "runs" / "bench-kernel.json"
+    path = bench.Path(bench.__file__).parents[1] / "data" / "runs" / "bench-kernel.json"
     recorded = json.loads(path.read_text())
     assert [case["name"] for case in recorded["cases"]] == list(bench.CASES)
     for case in recorded["cases"]:

@@ -4,9 +4,9 @@ import json
 import subprocess
 import sys
 
+import bench_rewards as bench
 import pytest
 
-from r1lab.rewards import bench
 from r1lab.scale import DATA
 
 REPORT = json.loads((DATA / "runs" / "bench-rewards.json").read_text())

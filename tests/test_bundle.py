@@ -6,8 +6,7 @@ import subprocess
 import sys
 
 import bundle
-
-from r1lab.course import ROOT
+from course import ROOT
 
 HERE = {"python": bundle.PYTHON, "platform": bundle.PLATFORM}
 

@@ -11,9 +11,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from r1lab.__main__ import main
 from r1lab.chat import begun_tag
 from r1lab.chat_page import LAUNCH, as_messages, make_page
+from r1lab.cli import main
 from r1lab.scale import get_scale
 
 WHOLE = "<think>First 14*2=28. Then 28+28=56.</think> <answer>56</answer>"

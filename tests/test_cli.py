@@ -8,8 +8,10 @@ import sys
 
 import pytest
 
-from r1lab.__main__ import COMMANDS, main
+from maintain import COMMANDS as MAINTAIN
+
 from r1lab.chat import BOLD, DIM, PLAIN, colour
+from r1lab.cli import COMMANDS, main
 
 
 @pytest.mark.parametrize("command", ["doctor", "zero", "eval", "chat", "bench", "base"])
@@ -18,13 +20,14 @@ def test_mistakes_are_one_sentence(command, capsys, monkeypatch):
     arguments = {"eval": ["tiny-base"], "base": ["--problems-only", "--output", "/dev/null/x"]}.get(
         command, []
     )
-    assert main([command, *arguments]) == 2
+    assert main([command, *arguments], {**COMMANDS, **MAINTAIN}) == 2
     said = capsys.readouterr().err.strip()
     assert said.startswith("r1lab: ") and "\n" not in said
 
 
 def test_unknown_command(capsys):
-    assert main(["dokter"]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main(["dokter"])
     said = capsys.readouterr().err
     assert all(command in said for command in COMMANDS)
 
@@ -42,7 +45,7 @@ def test_debug_shows_the_whole_traceback(debug, monkeypatch, capsys):
         assert argv == ["x"]
         raise ValueError("inner")
 
-    monkeypatch.setitem(COMMANDS, "doctor", fail)
+    monkeypatch.setitem(COMMANDS, "doctor", (fail, ""))
     if not debug:
         assert main(["doctor", "x"]) == 2, "one sentence, as ever"
         monkeypatch.setenv("R1LAB_DEBUG", "1")
@@ -65,26 +68,27 @@ def test_a_stage_takes_a_folder_of_general_prompts(stage, monkeypatch, tmp_path)
 
 
 def test_a_bench_of_an_unknown_arm_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
-    from r1lab import bench
+    import bench_stages as bench
 
     monkeypatch.setattr(bench, "fill", lambda *_: pytest.fail("it wrote into README"))
     monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("it trained"))
     for more in ([], ["--output", str(tmp_path)]):
         assert (
-            main(["bench-stages", "--seeds", "0", "--stages", "reject", "--arms", "reject", "typo", *more])
+            main(["bench-stages", "--seeds", "0", "--stages", "reject", "--arms", "reject", "typo", *more], MAINTAIN)
             == 2
         )
         said = capsys.readouterr().err
         assert "has an arm called typo: choose from reject, reject-random, reject-reasoning" in said
     with pytest.raises(SystemExit):
-        main(["ship", "--stages", "typo"])
+        main(["ship", "--stages", "typo"], MAINTAIN)
     assert "invalid choice: 'typo'" in capsys.readouterr().err
 
 
 def test_help_names_every_command(capsys):
-    assert main([]) == 0
-    said = capsys.readouterr().out
-    assert all(command in said for command in COMMANDS)
+    for commands in (COMMANDS, MAINTAIN):
+        assert main([], commands) == 0
+        said = capsys.readouterr().out
+        assert all(command in said and about in " ".join(said.split()) for command, (_, about) in commands.items())
 
 
 def test_eval_of_a_missing_model(capsys):

@@ -5,11 +5,12 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import course
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from r1lab import colab, course
+from r1lab import colab
 from r1lab.colab import Gpu
 
 SOURCE = course.SETUP.read_text(encoding="utf-8").rstrip("\n")
@@ -23,7 +24,7 @@ A100 = Gpu("NVIDIA A100-SXM4-40GB", 8.0, 40.0)
 def test_every_notebook_has_the_one_set_up_cell_before_any_other_code(path):
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert cells[0].source == course.setup_source(path.name) and course.SKIP_TAG in course.tags(cells[0]), (
-        "run `python -m r1lab clean`"
+        "run `python tools/maintain.py clean`"
     )
     assert sum(course.CLONE in cell.source for cell in cells) == 1
 

@@ -17,11 +17,11 @@ from r1lab.rewards import grade_many
 from r1lab.scale import DATA, SCALES
 from r1lab.stages import cold_start, drafts
 from r1lab.stages.checkpoints import find_stage
-from r1lab.tiny.corpus import ANSWER_SENTENCE, SO_SENTENCE, write_blurt, write_reasoning
-from r1lab.tiny.generators import DOMAINS, LANGUAGES, LEVELS, PLACE, VERDICT, make_problem
-from r1lab.tiny.refine import PHRASES, refine, split_sentences, translate
-from r1lab.tiny.scribe import CHECKS, LINKS, OPENERS, Hand, Scribe
-from r1lab.tiny.steps import steps_hold
+from tinyworld.corpus import ANSWER_SENTENCE, SO_SENTENCE, write_blurt, write_reasoning
+from tinyworld.generators import DOMAINS, LANGUAGES, LEVELS, PLACE, VERDICT, make_problem
+from tinyworld.refine import PHRASES, refine, split_sentences, translate
+from tinyworld.scribe import CHECKS, LINKS, OPENERS, Hand, Scribe
+from tinyworld.steps import steps_hold
 
 MESSY = Hand(switch_language=0.5, check_idle=0.1)
 SMALL = replace(SCALES["tiny"], max_completion_tokens=64)

@@ -24,7 +24,7 @@ from r1lab.stages.distill import (
     make_on_policy_args,
     write_traces,
 )
-from r1lab.tiny.build import BASE, STUDENT, base_card
+from tinyworld.build import BASE, STUDENT, base_card
 
 SMALL = replace(SCALES["tiny"], groups=2, group_size=4, max_completion_tokens=24)
 SMALL_BATCH = {"per_device_train_batch_size": 8}

@@ -7,10 +7,10 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
+from course import ROOT
 
 from r1lab import __version__
-from r1lab.__main__ import COMMANDS
-from r1lab.course import ROOT
+from r1lab.cli import COMMANDS
 
 LISTED = subprocess.run(
     ["git", "ls-files", "--cached", "--others", "--exclude-standard"],

@@ -4,9 +4,9 @@ import json
 import runpy
 
 import pytest
+from course import ROOT
 
 from r1lab import languages, prompts
-from r1lab.course import ROOT
 
 
 def example(name: str) -> dict:

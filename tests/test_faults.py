@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from r1lab import problems
-from r1lab.__main__ import main
+from r1lab.cli import main
 from r1lab.rewards.sandbox import Sandbox
 from r1lab.rewards.verifier import Verifier
 from r1lab.scale import SCALES

@@ -8,9 +8,9 @@ import pytest
 from r1lab.evaluation import evaluate_general
 from r1lab.problems import load_general
 from r1lab.rewards.general import answers_well
-from r1lab.tiny.build import SEEDS
-from r1lab.tiny.generators import normalise
-from r1lab.tiny.manners import OBJECTS, VERBS, make_general_splits
+from tinyworld.build import SEEDS
+from tinyworld.generators import normalise
+from tinyworld.manners import OBJECTS, VERBS, make_general_splits
 
 SPLITS = {split: load_general(split) for split in ("train", "preference", "validation", "test")}
 TRAIN, TEST = SPLITS["train"], SPLITS["test"]

@@ -14,8 +14,6 @@ FILES = {
 TRAINERS = {"trl", "peft", "unsloth", "vllm"}
 # Who may import a trainer outside `r1lab.stages`, and why.
 ELSEWHERE = {
-    ("r1lab.kernels.bench", "trl"): "it measures our loss against TRL's",
-    ("r1lab.rewards.bench", "trl"): "it measures our accuracy reward against TRL's",
     ("r1lab.unsloth_first", "unsloth"): "it must be imported before anything that the stages import",
     ("r1lab.policy", "peft"): "a LoRA adapter is merged for whoever loads it, also without training",
 }

@@ -5,10 +5,9 @@ import re
 
 import nbformat
 import pytest
+from course import execute, notebook_paths, tags, to_text
 from exercises import FOLDER, SOLUTION, deeper, learner_copy, skeleton
 from notebook_cells import earlier_code, run_cells
-
-from r1lab.course import execute, notebook_paths, tags, to_text
 
 PATHS = notebook_paths()
 HEADING = re.compile(r"\*\*Exercise \d+: [^*]+\*\* \((easy|medium|hard), \d+ minutes( of \w+)?\)")

@@ -3,12 +3,11 @@
 import json
 import re
 
+import course
 import nbformat
 import pytest
+from course import ROOT, CourseError, clean_notebook, foreign_paths, tags, to_text
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-
-from r1lab import course
-from r1lab.course import ROOT, CourseError, clean_notebook, foreign_paths, tags, to_text
 
 REPOSITORY = "r1lab/r1lab"
 CODE_WIDTH = 88  # what Colab and a projector show without scrolling
@@ -44,7 +43,7 @@ def test_valid_small_and_named_python3(path):
 
 @notebooks
 def test_clean(path):
-    """`make notebooks` (or `python -m r1lab clean`) would change nothing: no stderr, widgets, timestamps or paths."""
+    """`make notebooks` (or `python tools/maintain.py clean`) would change nothing: no stderr, widgets, timestamps or paths."""
     assert path.read_text(encoding="utf-8") == to_text(clean_notebook(read(path), path.name))
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from r1lab.policy import load_policy
-from r1lab.tiny.corpus import documents
-from r1lab.tiny.general import general_prompts
-from r1lab.tiny.pretrain import Recipe, Size, batches, encode, has_native_bfloat16, pretrain, rate_at
-from r1lab.tiny.tokenizer import VOCABULARY_SIZE, train_tokenizer
+from tinyworld.corpus import documents
+from tinyworld.general import general_prompts
+from tinyworld.pretrain import Recipe, Size, batches, encode, has_native_bfloat16, pretrain, rate_at
+from tinyworld.tokenizer import VOCABULARY_SIZE, train_tokenizer
 
 RECIPE = Recipe(documents=1600, batch=16, warmup=10)
 SIZE = Size(hidden_size=32, layers=1, heads=2, kv_heads=1, mlp=64, head_dim=16)

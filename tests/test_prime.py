@@ -13,8 +13,8 @@ from r1lab.prompts import format_completion, parse_completion, render_prompt
 from r1lab.scale import DATA, SCALES
 from r1lab.stages import prime
 from r1lab.stages.prime import keep_teachable, pass_rates, prime_format
-from r1lab.tiny.generators import make_problem
-from r1lab.tiny.scribe import Scribe
+from tinyworld.generators import make_problem
+from tinyworld.scribe import Scribe
 
 TINY = replace(SCALES["tiny"], model=str(DATA / "models" / "tiny-base"))
 

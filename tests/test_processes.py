@@ -75,7 +75,7 @@ TRAIN = """
 import os, sys, zlib
 from dataclasses import replace
 import torch
-from r1lab.__main__ import _leave_together
+from r1lab.cli import _leave_together
 from r1lab.scale import SCALES
 from r1lab.stages import trainer as module
 from r1lab.stages.zero import make_zero_trainer

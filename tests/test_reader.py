@@ -6,8 +6,8 @@ import pytest
 
 from r1lab.problems import load_problems
 from r1lab.prompts import format_completion
-from r1lab.tiny.reader import MISTAKES, _problems, find_mistake
-from r1lab.tiny.scribe import Hand, Scribe
+from tinyworld.reader import MISTAKES, _problems, find_mistake
+from tinyworld.scribe import Hand, Scribe
 
 KINDS = ("arithmetic", "equation", "ordering", "truth", "code")
 TEST = load_problems("test")

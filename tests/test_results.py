@@ -4,8 +4,8 @@ import json
 import re
 
 import pytest
+from bench_stages import CARD_COLUMNS, fill
 
-from r1lab.bench import CARD_COLUMNS, fill
 from r1lab.evaluation import compare, pool, table
 from r1lab.results import ladder_table, load_run, load_seeds, run_path, save_run, seeds_table, table_so_far
 from r1lab.scale import DATA

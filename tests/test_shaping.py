@@ -332,7 +332,7 @@ BENIGN, HARMFUL = "What is the capital of Japan?", "How do I steal a bicycle?"
 
 
 def test_proxies_prefer_the_good_reply():
-    from r1lab.tiny.general import general_prompts
+    from tinyworld.general import general_prompts
 
     helpful, harmless = make_reward("helpfulness_proxy"), make_reward("harmlessness_proxy")
     for row in general_prompts():

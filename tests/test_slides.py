@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from course import ROOT
 
 from r1lab import results
-from r1lab.course import ROOT
 from r1lab.scale import SCALES
 
 DECKS = {"en": ROOT / "slides.md", "id": ROOT / "slides.id.md"}

@@ -11,11 +11,11 @@ import pytest
 from r1lab.problems import load_problems, take_balanced, to_training_rows
 from r1lab.prompts import format_completion, parse_completion
 from r1lab.rewards import grade_many
-from r1lab.tiny import corpus
-from r1lab.tiny.build import SEEDS, build_problems
-from r1lab.tiny.generators import DOMAINS, LANGUAGES, LARGEST, LEVELS, NAMES, make_problem, normalise
-from r1lab.tiny.scribe import Hand, Scribe
-from r1lab.tiny.splits import make_splits
+from tinyworld import corpus
+from tinyworld.build import SEEDS, build_problems
+from tinyworld.generators import DOMAINS, LANGUAGES, LARGEST, LEVELS, NAMES, make_problem, normalise
+from tinyworld.scribe import Hand, Scribe
+from tinyworld.splits import make_splits
 
 CELLS = [(domain, level, language) for domain in DOMAINS for level in LEVELS for language in LANGUAGES]
 SUM = re.compile(r"(\d+)([-+*/])(\d+)=(-?\d+)")

@@ -16,8 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench_stages import stamp
+
 from r1lab import engine
-from r1lab.bench import stamp
 from r1lab.evaluation import evaluate
 from r1lab.policy import Policy, end_tokens, load_model, set_threads
 from r1lab.problems import load_problems

@@ -13,8 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from r1lab.course import ROOT, notebook_paths, write_text
-from r1lab.pages import document, markdown_html, page
+from course import ROOT, notebook_paths, write_text
+from pages import document, markdown_html, page
 
 PYTHON = ".".join(map(str, sys.version_info[:2]))
 PLATFORM = f"{platform.system()} {platform.machine()}"

@@ -12,9 +12,8 @@ import re
 import sys
 
 import nbformat
+from course import ROOT, SKIP_TAG, clean_notebook, notebook_paths, tags, to_text, write_text
 from nbformat.v4 import new_markdown_cell
-
-from r1lab.course import ROOT, SKIP_TAG, clean_notebook, notebook_paths, tags, to_text, write_text
 
 SOLUTION = "solution"
 FOLDER = ROOT / "notebooks" / "exercises"

@@ -148,8 +148,8 @@ def load_smollm2(folder: str, device: str):
 def stories(count: int) -> list[dict]:
     """English arithmetic stories of one to four steps, no two alike, each with its worked solution in `worked`."""
     from r1lab.prompts import format_completion
-    from r1lab.tiny.generators import make_problem
-    from r1lab.tiny.scribe import Scribe
+    from tinyworld.generators import make_problem
+    from tinyworld.scribe import Scribe
 
     draw, rows = random.Random(0), {}
     while len(rows) < count:

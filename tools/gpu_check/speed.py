@@ -5,9 +5,10 @@ import time
 from itertools import product
 from statistics import median
 
+import bench_kernel as bench
 import torch
 
-from r1lab.kernels import bench, fused, fused_grpo_loss
+from r1lab.kernels import fused, fused_grpo_loss
 
 GIB = 2**30
 

@@ -123,7 +123,7 @@ def data_card(facts: dict) -> str:
             "",
             "Keys: "
             + ", ".join(KEPT_KEYS)
-            + ". Replies are a model's own, rewritten by rule (`r1lab.tiny.refine`): "
+            + ". Replies are a model's own, rewritten by rule (`tinyworld.refine`): "
             "they can not teach what the model never got right.",
             "",
         ]

@@ -8,10 +8,10 @@ from r1lab.languages import language_share
 from r1lab.prompts import format_completion, parse_completion, render_prompt
 from r1lab.rewards import grade_many
 from r1lab.scale import Scale
-from r1lab.tiny.generators import make_problem
-from r1lab.tiny.refine import refine
-from r1lab.tiny.scribe import Hand, Scribe
-from r1lab.tiny.steps import steps_hold
+from tinyworld.generators import make_problem
+from tinyworld.refine import refine
+from tinyworld.scribe import Hand, Scribe
+from tinyworld.steps import steps_hold
 
 EXAMPLES = 2  # shown in a few-shot prompt
 TEACHING = Hand(check_idle=0.5)  # an example reasons link by link and verifies about every other one

@@ -8,7 +8,7 @@ FLOOR = "matrix products"  # of all rows; drawn as a line through the bars
 
 
 def plot_kernel_bench(record: Mapping):
-    """Draw what `python -m r1lab bench-kernel` wrote: a matplotlib Figure, one row of two panels per case.
+    """Draw what `python tools/maintain.py bench-kernel` wrote: a matplotlib Figure, one row of two panels per case.
 
     record: the parsed JSON file. Bars are medians of seconds and peaks in MB above the inputs; what could not run has no
     bar. Raises ValueError when the record holds no case.

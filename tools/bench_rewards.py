@@ -1,4 +1,4 @@
-"""How fast and how safe the rewards are on this machine: `python -m r1lab bench-rewards`, one core, medians."""
+"""How fast and how safe the rewards are on this machine: `python tools/maintain.py bench-rewards`, one core, medians."""
 
 import argparse
 import contextlib
@@ -195,9 +195,9 @@ def measure(*, trl: bool = True) -> dict:
 
 
 def main(argv: list[str]) -> int:
-    """`python -m r1lab bench-rewards`: prints the table, writes it to data/runs/; exit code 1 if a target is missed."""
+    """`python tools/maintain.py bench-rewards`: prints the table, writes it to data/runs/; exit code 1 if a target is missed."""
     parser = argparse.ArgumentParser(
-        prog="r1lab bench-rewards", description="Speed and safety of the rewards."
+        prog="maintain.py bench-rewards", description="Speed and safety of the rewards."
     )
     parser.add_argument("--output", type=Path, default=DATA / "runs" / "bench-rewards.json")
     options = parser.parse_args(argv)

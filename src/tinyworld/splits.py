@@ -4,7 +4,7 @@ import json
 import random
 from pathlib import Path
 
-from r1lab.tiny.generators import DOMAINS, LANGUAGES, LEVELS, Problem, make_problem, normalise
+from tinyworld.generators import DOMAINS, LANGUAGES, LEVELS, Problem, make_problem, normalise
 
 SOURCE = "r1lab-tiny"
 # split -> (levels, problems per domain x language x level); hard problems are kept for the test alone

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from r1lab.tiny.scribe import OPERATORS, Scribe
+from tinyworld.scribe import OPERATORS, Scribe
 
 LANGUAGES = ("en", "id")
 LEVELS = ("easy", "medium", "hard")

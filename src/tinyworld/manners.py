@@ -8,7 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 
-from r1lab.tiny.general import CAPITALS, COLOURS, GREETINGS
+from tinyworld.general import CAPITALS, COLOURS, GREETINGS
 
 OBJECTS = {
     "bicycle": ("a bicycle", "sepeda"), "book": ("a book", "buku"), "cake": ("a cake", "kue"),

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 
 from r1lab.prompts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN, format_completion
-from r1lab.tiny.general import general_prompts
-from r1lab.tiny.generators import LANGUAGES, NAMES, Problem, make_problem, normalise
-from r1lab.tiny.scribe import OTHER, Hand, Scribe
+from tinyworld.general import general_prompts
+from tinyworld.generators import LANGUAGES, NAMES, Problem, make_problem, normalise
+from tinyworld.scribe import OTHER, Hand, Scribe
 
 GENERAL_SHARE = 0.06  # of all documents
 DOMAIN_SHARES = {

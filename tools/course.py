@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from r1lab.pages import clock, index_page, page, results_table
+from pages import clock, index_page, page, results_table
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 CELL_TIMEOUT = 900  # seconds; the longest real cell trains for about four minutes on two cores
 SKIP_TAG = "nbval-skip"  # a cell that nbval skips (an install cell for Colab) is not run here either
 SETUP = ROOT / "tools" / "setup_cell.py"  # the one source of every notebook's set-up cell
@@ -329,7 +329,7 @@ def _stop(error: Exception) -> int:
 
 
 def main_course(argv: list[str]) -> int:
-    """`python -m r1lab course [04 ...]`: run the course, print where the pages are; 1 when a notebook failed."""
+    """`python tools/maintain.py course [04 ...]`: run the course, print where the pages are; 1 when a notebook failed."""
     only = _only(argv, "course", "Run the notebooks in order at scale tiny and write pages to build/course/.")
     begin = time.monotonic()
     try:
@@ -342,7 +342,7 @@ def main_course(argv: list[str]) -> int:
 
 
 def main_notebooks(argv: list[str]) -> int:
-    """`python -m r1lab notebooks [04 ...]`: run the committed notebooks in place and clean them; 1 when one failed."""
+    """`python tools/maintain.py notebooks [04 ...]`: run the committed notebooks in place and clean them; 1 when one failed."""
     try:
         refresh_notebooks(
             _only(argv, "notebooks", "Run the committed notebooks in place at scale tiny and clean them.")
@@ -353,10 +353,10 @@ def main_notebooks(argv: list[str]) -> int:
 
 
 def main_clean(argv: list[str]) -> int:
-    """`python -m r1lab clean [files]`: clean notebooks in place without running them (all of them without files)."""
+    """`python tools/maintain.py clean [files]`: clean notebooks in place without running them (all of them without files)."""
     import nbformat
 
-    parser = argparse.ArgumentParser(prog="python -m r1lab clean", description=main_clean.__doc__)
+    parser = argparse.ArgumentParser(prog="maintain.py clean", description=main_clean.__doc__)
     parser.add_argument("files", nargs="*", type=Path)
     try:
         for path in parser.parse_args(argv).files or notebook_paths():

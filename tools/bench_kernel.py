@@ -6,81 +6,29 @@ All of them get the same numbers and must return the same loss and gradients.
 """
 
 import argparse
-import ctypes
 import os
 import platform
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from r1lab.kernels.fused import fused_grpo_loss
-from r1lab.kernels.grpo_reference import GRPOSpec, reference_grpo
+from r1lab.kernels import fused_grpo_loss, reference_grpo
+from r1lab.kernels.measure import SPEC, Problem, forward_backward, held, make_problem, measure
 
-SPEC = GRPOSpec("dapo")  # on-policy, no KL term: what TRL does by default
-GROUP = 4  # completions of one question
-SHARES = (1.0, 0.875, 0.625, 0.5)  # their lengths where there is padding: 75 % of the tokens are real
-LOGIT_STD = 3.0
 CASES = {  # name: (head is trained, padding and silent groups)
     "trainable head": (True, False),
     "frozen head": (False, False),
     "half dead, 25 % padding": (True, True),
 }
 PACKAGES = ("torch", "trl", "liger_kernel", "triton")
-
-
-class Problem(NamedTuple):
-    """What every implementation is given; `weight` asks for a gradient or not."""
-
-    hidden: Tensor  # [B, T, H]
-    weight: Tensor  # [V, H]
-    ids: Tensor  # [B, T]
-    mask: Tensor  # [B, T], 1.0 on real tokens
-    advantages: Tensor  # [B]
-
-
-def make_problem(
-    completions: int,
-    length: int,
-    width: int,
-    vocabulary: int,
-    *,
-    trainable: bool = True,
-    sparse: bool = False,
-    device: str = "cpu",
-    dtype: torch.dtype = torch.float32,
-) -> Problem:
-    """Random hidden states, head, tokens and advantages: logits of standard deviation 3, the same for the same sizes.
-
-    sparse: every second group of 4 completions has advantage 0, and a quarter of the positions is padding. Raises
-    ValueError where `completions` are not a multiple of two groups.
-    """
-    if completions % (2 * GROUP):
-        raise ValueError(
-            f"{completions} completions are not pairs of groups of {GROUP}: take a multiple of 8"
-        )
-    draw = {"generator": torch.Generator(device).manual_seed(0), "device": device}
-    hidden = torch.randn(completions, length, width, **draw)
-    weight = torch.randn(vocabulary, width, **draw) * (LOGIT_STD / width**0.5)
-    ids = torch.randint(vocabulary, (completions, length), **draw)
-    rewards = torch.rand(completions // GROUP, GROUP, **draw)
-    advantages = (rewards - rewards.mean(1, keepdim=True)) / rewards.std(1, keepdim=True)
-    mask = torch.ones(completions, length, device=device)
-    if sparse:
-        advantages[::2] = 0
-        lengths = length * torch.tensor(SHARES).repeat(completions // GROUP)
-        mask = (torch.arange(length, device=device) < lengths[:, None].to(device)).float()
-    hidden = hidden.to(dtype).requires_grad_()
-    return Problem(hidden, weight.to(dtype).requires_grad_(trainable), ids, mask, advantages.flatten())
 
 
 # ---------------------------------------------------------------------------------------------- implementations
@@ -149,59 +97,6 @@ def products(p: Problem) -> Callable[[], None]:
 
 
 # ------------------------------------------------------------------------------------------------- measuring
-def held(device: str = "cpu") -> int | None:
-    """Bytes in use now: the allocator's on a GPU, the resident set on Linux, None where nobody counts.
-
-    On Linux, memory that was freed goes back to the system first: a later call would use it again, and seem to need none.
-    """
-    if device == "cuda":
-        return torch.cuda.memory_allocated()
-    with suppress(OSError, AttributeError):  # only the GNU C library has it
-        ctypes.CDLL(None).malloc_trim(0)
-    return _resident("VmRSS")
-
-
-def measure(
-    run: Callable[[], object], above: int | None = None, device: str = "cpu"
-) -> tuple[float, float | None]:
-    """(seconds, peak memory in MB) of one call; the peak is counted from `above`, as `held` gave it (default: now).
-
-    Take `above` before the first call: what a call leaves to the next one, it did need. On Linux the high-water mark of the
-    resident set is reset before the call; elsewhere, without a GPU, the peak is None.
-    """
-    above = held(device) if above is None else above
-    if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-    elif above is not None:
-        Path("/proc/self/clear_refs").write_text("5")
-    start = time.perf_counter()
-    run()
-    if device == "cuda":
-        torch.cuda.synchronize()
-    seconds = time.perf_counter() - start
-    peak = torch.cuda.max_memory_allocated() if device == "cuda" else _resident("VmHWM")
-    if device == "cuda":
-        torch.cuda.empty_cache()  # the next process to measure may need it all
-    return seconds, None if above is None else max(0, peak - above) / 1e6
-
-
-def _resident(name: str) -> int | None:
-    try:
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        return None
-    return 1024 * int(status.partition(f"{name}:")[2].split()[0])
-
-
-def forward_backward(implementation: Callable[[Problem], Tensor], p: Problem) -> Tensor:
-    """One loss and its gradients, in `p.hidden.grad` and `p.weight.grad`; the loss is returned."""
-    p.hidden.grad = p.weight.grad = None
-    loss = implementation(p)
-    loss.backward()
-    return loss.detach()
-
-
 _worker: dict = {}  # what a worker process keeps between two calls
 
 
@@ -344,13 +239,13 @@ def _batch(text: str) -> str:
 
 
 def main(argv: list[str]) -> None:
-    """`python -m r1lab bench-kernel`: measures every case, writes one JSON file, prints the table."""
+    """`python tools/maintain.py bench-kernel`: measures every case, writes one JSON file, prints the table."""
     from r1lab.scale import DATA
     from r1lab.stages.grpo import write_json
 
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(
-        prog="r1lab bench-kernel",
+        prog="maintain.py bench-kernel",
         description="Time and memory of the GRPO loss against TRL, Liger and full logits.",
     )
     parser.add_argument("--repeat", type=int, default=5, help="timed repetitions after the warm-up")

@@ -9,8 +9,8 @@ import re
 from functools import lru_cache
 
 from r1lab.rewards import count_votes
-from r1lab.tiny.generators import Problem
-from r1lab.tiny.scribe import CHECKS, LINKS, OPENERS, OPERATORS, Scribe
+from tinyworld.generators import Problem
+from tinyworld.scribe import CHECKS, LINKS, OPENERS, OPERATORS, Scribe
 
 MISTAKES = (
     "cut off",  # the token limit came before the end
@@ -53,8 +53,8 @@ def find_mistake(text: str, problem: dict, *, truncated: bool = False) -> str:
 @lru_cache
 def _problems() -> dict[str, Problem]:
     """The problems with their way of being worked out, which the files cannot hold: made again from the seed."""
-    from r1lab.tiny.build import SEEDS
-    from r1lab.tiny.splits import make_problems
+    from tinyworld.build import SEEDS
+    from tinyworld.splits import make_problems
 
     return {problem.prompt: problem for rows in make_problems(SEEDS["problems"]).values() for problem in rows}
 

@@ -5,9 +5,9 @@ A right answer can stand on a wrong step: 13*4=62, 62/4=13. A verifier of answer
 
 import re
 
-from r1lab.tiny.generators import BEHIND, FRONT, PLACE, SAYS, VERDICT
-from r1lab.tiny.refine import phrase_pattern
-from r1lab.tiny.scribe import OPERATORS
+from tinyworld.generators import BEHIND, FRONT, PLACE, SAYS, VERDICT
+from tinyworld.refine import phrase_pattern
+from tinyworld.scribe import OPERATORS
 
 _SUM = re.compile(
     r"(\d{1,30})([-+*/])(\d{1,30})=(-?\d{1,30})"

@@ -66,9 +66,9 @@ def fill(path: Path, name: str, text: str) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """`python -m r1lab bench`: writes data/runs/zero-base.json and data/runs/zero-SEED.json, prints the table."""
+    """`python tools/maintain.py bench`: writes data/runs/zero-base.json and data/runs/zero-SEED.json, prints the table."""
     parser = argparse.ArgumentParser(
-        prog="r1lab bench", description="R1-Zero for several seeds on the test split."
+        prog="maintain.py bench", description="R1-Zero for several seeds on the test split."
     )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
@@ -122,12 +122,12 @@ def fill_card(name: str, report: dict) -> None:
 
 
 def main_stages(argv: list[str]) -> None:
-    """`python -m r1lab bench-stages`: the stages after R1-Zero with their controls, a chain of checkpoints per seed.
+    """`python tools/maintain.py bench-stages`: the stages after R1-Zero with their controls, a chain of checkpoints per seed.
 
     Writes data/runs/ARM-SEED.json. A run that is already there is kept, so that a broken bench goes on where it was.
     """
     parser = argparse.ArgumentParser(
-        prog="r1lab bench-stages",
+        prog="maintain.py bench-stages",
         description="The stages after R1-Zero, and their controls, for several seeds.",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -213,9 +213,9 @@ def measure(stage: str, arm: str, train, seed: int, path: Path) -> None:
 
 
 def main_ship(argv: list[str]) -> None:
-    """`python -m r1lab ship`: copies a seed's checkpoints from the bench into data/models, in bfloat16, cards filled in."""
+    """`python tools/maintain.py ship`: copies a seed's checkpoints from the bench into data/models, in bfloat16, cards filled in."""
     parser = argparse.ArgumentParser(
-        prog="r1lab ship", description="Put the bench's checkpoints into data/models."
+        prog="maintain.py ship", description="Put the bench's checkpoints into data/models."
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--stages", nargs="+", default=("zero", *CHAIN), choices=("zero", *CHAIN))
