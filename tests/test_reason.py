@@ -52,6 +52,7 @@ def test_the_language_is_paid_and_in_the_ablation_only_watched():
         "accuracy": 1.0,
         "logic": 1.0,
         "code": 1.0,
+        "countdown": 1.0,
         "format": 0.5,
         "language_consistency": 0.5,
         "self_check": 0.0,
