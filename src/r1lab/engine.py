@@ -103,14 +103,13 @@ def _sample_batch(model, prompts: list[tuple], ends, randoms, temperature, top_p
 
     # Stage 3: choose a token for every row, write it down, and feed it to the model.
     row = torch.arange(count, device=device)  # which completion each row of the batch is: rows will leave
-    all_ids = torch.zeros(count, limit, dtype=torch.long, device=device)
-    all_logprobs = torch.zeros(count, limit, device=device)
+    written = []  # (row, ids, logprobs) of each step
     length = torch.full((count,), limit, device=device)
     truncated = torch.ones(count, dtype=torch.bool, device=device)
     for step in range(limit):
         logits = model.lm_head(normalize(model.model.norm, states))
         ids, logprobs = choose(logits, randoms[step, row], temperature, top_p)
-        all_ids[row, step], all_logprobs[row, step] = ids, logprobs
+        written.append((row, ids, logprobs))
         ended = torch.isin(ids, ends)
         if ended.any():
             length[row[ended]], truncated[row[ended]] = step + 1, False
@@ -124,14 +123,17 @@ def _sample_batch(model, prompts: list[tuple], ends, randoms, temperature, top_p
         now, angles = longest + step, [table[positions, None, None] for table in rotary]
         states = forward(model, ids[:, None], cache, now, angles, gap[..., : now + 1])[:, 0]
         positions = positions + 1
-    if all_logprobs.isnan().any():
+
+    # Stage 5: sort what was written by completion. A stable sort keeps the order of the steps.
+    row, ids, logprobs = (torch.cat(column).cpu() for column in zip(*written, strict=True))
+    if logprobs.isnan().any():
         raise FloatingPointError(
             "the policy's probabilities are not numbers: was the learning rate too high? Load an earlier checkpoint"
         )
+    order, lengths = row.argsort(stable=True), length.tolist()
     with torch.inference_mode(False):  # autograd refuses tensors made in inference mode, so hand out copies
-        ids, logprobs = all_ids.cpu().clone(), all_logprobs.cpu().clone()
-    ends_at = enumerate(zip(length.tolist(), truncated.tolist(), strict=True))
-    return [Completion(ids[i, :n], logprobs[i, :n], cut) for i, (n, cut) in ends_at]
+        ids, logprobs = ids[order].clone().split(lengths), logprobs[order].clone().split(lengths)
+    return [Completion(*found) for found in zip(ids, logprobs, truncated.tolist(), strict=True)]
 
 
 def choose(logits: Tensor, randoms: Tensor, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
@@ -188,8 +190,10 @@ def forward(model, ids: Tensor, cache: Tensor, start: int, angles, mask: Tensor)
 
 
 def normalize(norm, x: Tensor) -> Tensor:
-    """RMS normalization (Zhang and Sennrich, 2019) with the weights of the module `norm`, as one call instead of six."""
-    return torch.nn.functional.rms_norm(x, x.shape[-1:], norm.weight, norm.variance_epsilon)
+    """RMS normalization (Zhang and Sennrich, 2019) in float32 with the weights of the module `norm`, in few operations."""
+    wide = x.float()
+    scale = wide.square().mean(-1, keepdim=True).add_(norm.variance_epsilon).rsqrt_()
+    return (wide * scale).to(x.dtype).mul_(norm.weight)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
