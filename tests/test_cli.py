@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-
 from maintain import COMMANDS as MAINTAIN
 
 from r1lab.chat import BOLD, DIM, PLAIN, colour
@@ -74,7 +73,10 @@ def test_a_bench_of_an_unknown_arm_is_refused_before_anything_is_written(tmp_pat
     monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("it trained"))
     for more in ([], ["--output", str(tmp_path)]):
         assert (
-            main(["bench-stages", "--seeds", "0", "--stages", "reject", "--arms", "reject", "typo", *more], MAINTAIN)
+            main(
+                ["bench-stages", "--seeds", "0", "--stages", "reject", "--arms", "reject", "typo", *more],
+                MAINTAIN,
+            )
             == 2
         )
         said = capsys.readouterr().err
@@ -88,7 +90,9 @@ def test_help_names_every_command(capsys):
     for commands in (COMMANDS, MAINTAIN):
         assert main([], commands) == 0
         said = capsys.readouterr().out
-        assert all(command in said and about in " ".join(said.split()) for command, (_, about) in commands.items())
+        assert all(
+            command in said and about in " ".join(said.split()) for command, (_, about) in commands.items()
+        )
 
 
 def test_eval_of_a_missing_model(capsys):
