@@ -109,14 +109,14 @@ def log_probabilities(model, prompt: list[int], completions: list[torch.Tensor])
     # stood alone, and its positions go on from the end of the prompt.
     mask = ((owner == 0) | (owner == owner[:, None])).tril()
     positions = torch.cat([torch.arange(start), *(torch.arange(start, start + n) for n in lengths.tolist())])
-    states = model.model(
-        ids[None], attention_mask=mask[None, None], position_ids=positions[None]
-    ).last_hidden_state
+    given = {"attention_mask": mask[None, None], "position_ids": positions[None]}
+    states = model.model(ids[None], **given).last_hidden_state
     # The state at a token predicts the next token. The first token of every completion is predicted by the end of the
     # prompt, each later one by the token before it.
     places = torch.arange(start, len(ids)) - 1
     places[lengths.cumsum(0) - lengths] = start - 1
-    return model.lm_head(states[0, places]).log_softmax(-1).gather(-1, ids[start:, None])[:, 0]
+    states = states[0].index_select(0, places)  # states[0, places] would add gradients in an order of its own
+    return model.lm_head(states).log_softmax(-1).gather(-1, ids[start:, None])[:, 0]
 
 
 def accuracy(model, tokenizer) -> float:
