@@ -35,6 +35,7 @@ def smollm2(record, device: str) -> None:
     from r1lab.policy import Policy
     from r1lab.problems import to_training_rows
     from r1lab.stages.grpo import make_grpo_args
+    from r1lab.stages.rollout import sample_with_engine
     from r1lab.stages.sft import make_sft_args, sft_dataset
     from r1lab.stages.trainer import KernelGRPOTrainer
     from r1lab.stages.zero import zero_rewards
@@ -84,6 +85,7 @@ def smollm2(record, device: str) -> None:
             reward_funcs=rewards["reward_funcs"],
             train_dataset=Dataset.from_list(to_training_rows(rows[128 if gpu else 0 :], scale.template)),
             processing_class=tokenizer,
+            rollout_func=sample_with_engine,
             callbacks=[clock(lambda *_: None, (), budget=45 if gpu else 600)],
         )
         trainer.remove_callback(PrinterCallback)
