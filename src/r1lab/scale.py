@@ -4,7 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-DATA = Path(__file__).resolve().parents[2] / "data"
+CHECKOUT = Path(__file__).resolve().parents[2]
+# The shipped problems, models and runs: beside the source, or, where a wheel was installed, inside the package.
+DATA = CHECKOUT / "data" if (CHECKOUT / "data" / "models").is_dir() else Path(__file__).resolve().parent / "data"
 
 
 @dataclass(frozen=True)
@@ -120,11 +122,12 @@ def get_scale(name: str | None = None) -> Scale:
 
 
 def output_folder() -> Path:
-    """Where runs write (`R1LAB_OUTPUT`, default `build/runs` of the project), created if missing.
+    """Where runs write, created if missing: `R1LAB_OUTPUT`, or build/runs of the checkout or, without one, from here.
 
     Raises PermissionError with the fix in it when the folder cannot be written.
     """
-    folder = Path(os.environ.get("R1LAB_OUTPUT") or DATA.parent / "build" / "runs")
+    home = CHECKOUT if DATA.parent == CHECKOUT else Path.cwd()
+    folder = Path(os.environ.get("R1LAB_OUTPUT") or home / "build" / "runs")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / ".writable"
