@@ -46,9 +46,9 @@ help:
 	@echo "make bench-stages  the later stages and their controls with three seeds, into data/runs/"
 	@echo "make bench-rewards  speed and safety of the rewards, written to data/runs/"
 	@echo "make bench-kernel   time and memory of the GRPO loss against TRL, Liger and full logits"
-	@echo "make bench-engine   sampling and a training step by hand against TRL's, and the race to 75%, into data/runs/"
-	@echo "make gpu-check   on a machine with an NVIDIA GPU: what the course claims about one, measured in at most 8 minutes"
-	@echo "make gpu-wheels  the packages that a bare GPU machine without internet needs for it, into build/gpu-wheels/"
+	@echo "make bench-engine   time of sampling and of a training step by hand against TRL, and the seconds to 75% accuracy"
+	@echo "make gpu-check   on a machine with an NVIDIA GPU: measures the course's claims about GPUs in at most 8 minutes"
+	@echo "make gpu-wheels  the packages that gpu-check needs on a machine without internet, into build/gpu-wheels/"
 	@echo "make slides      the talk, both languages: HTML, PDF, PPTX and speaker notes in build/slides/ (needs npm, Chromium)"
 	@echo "make handout     the one-page handout, both languages, as PDF in build/handout/ (needs Chromium)"
 	@echo "make bundle      everything for a room without internet, into build/r1lab-bundle/ (needs what make slides needs)"
@@ -111,8 +111,9 @@ bench-engine: $(STAMP)
 bench-stages: $(STAMP)
 	@$(RUN) tools/maintain.py bench-stages
 
-# On a bare machine: its own Python with torch, triton and transformers. What it lacks comes from build/gpu-wheels, if that
-# was carried there (`make gpu-wheels`, under Python 3.12 on x86-64 Linux). GPU_CHECK_DEVICE=cpu rehearses it in .venv.
+# Runs in the machine's own Python, which must have torch, triton and transformers. Other packages come from
+# build/gpu-wheels if that folder was copied there. `make gpu-wheels` writes it, for Python 3.12 on x86-64 Linux.
+# GPU_CHECK_DEVICE=cpu rehearses the check in .venv.
 GPU_PYTHON ?= $(if $(filter cpu,$(GPU_CHECK_DEVICE)),$(RUN),python3)
 GPU_WHEELS := build/gpu-wheels
 gpu-check: $(if $(filter cpu,$(GPU_CHECK_DEVICE)),$(STAMP))

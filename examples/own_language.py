@@ -2,8 +2,8 @@
 
     python examples/own_language.py
 
-What this does not do is train: the tiny base has read English and Indonesian only, and a policy is never paid for a language it never
-writes. For that, write the language into a corpus of your own (src/tinyworld, `make base`) or take a base model that knows it.
+This program does not train. The tiny base was pretrained on English and Indonesian only, and it never gets a reward for a language that it
+never writes. To train, write the language into a corpus of your own (src/tinyworld, `make base`) or take a base model that knows it.
 """
 
 from r1lab import languages, prompts

@@ -1,13 +1,13 @@
-"""R1-Zero by hand: a small language model learns to reason from rewards alone. The whole algorithm is in this file.
+"""R1-Zero by hand: trains a small language model to reason from rewards alone. The whole algorithm is in this file.
 
     python examples/zero_by_hand.py --seed 0 --output build/by-hand
 
-The base model has read stories with and without worked solutions. It often answers at once, and often wrongly. Nobody shows
-it a solution here. It tries each problem eight times, a program checks the answers, and the tokens of the attempts that did
-better than the others become more probable. After about a hundred steps it reasons before it answers.
+The base model was pretrained on problems with and without worked solutions. It often answers at once, often wrongly. This
+training shows it no solutions. The model samples eight completions of each problem, and a program grades them. Then one step
+makes the completions with the higher rewards more probable. After about a hundred steps the model reasons before it answers.
 
-r1lab does four things here: it samples (r1lab.engine), checks answers (r1lab.rewards), reads the problems, and measures the
-accuracy. Notebook 04 trains the same way with TRL.
+r1lab does four things here: it reads the problems, samples completions, grades them, and measures the accuracy. Notebook 04
+trains the same way with TRL.
 """
 
 import argparse
@@ -22,17 +22,17 @@ from r1lab.policy import Policy, end_tokens, load_model, set_threads
 from r1lab.problems import load_problems
 from r1lab.rewards import reward_set
 
-GROUPS, GROUP_SIZE = 8, 8  # a step tries 8 problems, 8 times each
+GROUPS, GROUP_SIZE = 8, 8  # a step samples 8 completions for each of 8 problems
 MAX_NEW_TOKENS, MAX_GRADIENT_NORM = 96, 1.0
 LEARNING_RATE, WARMUP_STEPS = 4e-4, 5
-# One checker for each kind of answer, and half a point for the format: form alone must never beat a right answer.
+# One reward for each kind of answer, and 0.5 for the format, so that a wrong answer never scores more than a right one.
 WEIGHTS = {"accuracy": 1.0, "logic": 1.0, "code": 1.0, "format": 0.5}
-# "12+7" is not accepted for 19: the answer must be worked out.
+# Without this, "12+7" would count as the answer 19: the model could copy the question and still get the reward.
 REWARDS = reward_set(WEIGHTS, accuracy={"require_simplified": True})
 
 
 def train(model, tokenizer, *, steps: int, seed: int = 0):
-    """Train `model` in place. Yields a dict of numbers after each step."""
+    """Mean reward, mean tokens a completion, and number of groups with different rewards, after each step of training."""
     problems = load_problems("train")
     random.Random(seed).shuffle(problems)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
@@ -44,14 +44,14 @@ def train(model, tokenizer, *, steps: int, seed: int = 0):
         rows = [problem for problem in batch for _ in range(GROUP_SIZE)]
         texts = [policy.render(row["prompt"]) for row in rows]
         prompts = tokenizer(texts, add_special_tokens=False)["input_ids"]
-        # Every step needs random numbers of its own, so the sampler's seed grows with the step.
-        how = {"ends": ends, "max_new_tokens": MAX_NEW_TOKENS, "seed": 1_000_000 * seed + step}
-        completions = [completion.ids for completion in engine.generate(model, prompts, **how)]
+        # Every step needs new random numbers, so the seed of the sampling changes with the step.
+        settings = {"ends": ends, "max_new_tokens": MAX_NEW_TOKENS, "seed": 1_000_000 * seed + step}
+        completions = [completion.ids for completion in engine.generate(model, prompts, **settings)]
 
         # Stage 2: grade the text of each completion.
         rewards = grade(tokenizer.batch_decode(completions, skip_special_tokens=True), rows)
 
-        # Stages 3 to 5. The rate grows over the first steps: AdamW does not know yet how large gradients usually are.
+        # Stages 3 to 5. The learning rate starts low, because AdamW has not seen yet how large the gradients usually are.
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * min(1.0, (step + 1) / WARMUP_STEPS)
         advantages = compare_with_group(rewards)
         learn(model, optimizer, prompts, completions, advantages)
@@ -66,33 +66,33 @@ def grade(texts: list[str], rows: list[dict]) -> torch.Tensor:
     rewards = torch.zeros(len(texts))
     for reward, weight in zip(REWARDS["reward_funcs"], REWARDS["reward_weights"], strict=True):
         scores = reward(completions=texts, **columns)
-        # A checker returns None for a problem that belongs to another checker.
+        # A reward function returns None for a problem that it does not grade.
         rewards += weight * torch.tensor([score or 0.0 for score in scores])
     return rewards
 
 
 def compare_with_group(rewards: torch.Tensor) -> torch.Tensor:
     """Advantage of each completion: how much better its reward is than its group's mean, in standard deviations."""
-    # Stage 3: the group is the baseline, so that an easy problem does not count as a success of the policy.
+    # Stage 3: subtract the group's mean. Otherwise an easy problem would make all its completions more probable.
     groups = rewards.view(-1, GROUP_SIZE)
     return ((groups - groups.mean(1, keepdim=True)) / (groups.std(1, keepdim=True) + 1e-4)).flatten()
 
 
 def learn(model, optimizer, prompts, completions, advantages) -> None:
-    """One optimizer step that makes the tokens of good completions more probable, and those of bad ones less."""
+    """One optimizer step. It makes completions with a positive advantage more probable, the others less."""
     tokens = sum(map(len, completions))
     for start in range(0, len(completions), GROUP_SIZE):
         group = slice(start, start + GROUP_SIZE)
-        # Where all rewards of a group agree, its advantages and its gradient are 0, so it is skipped. Its tokens still
-        # count in the mean over all tokens of the step (the DAPO loss: Yu et al., 2025).
+        # If all rewards of a group are equal, its advantages and its gradient are 0, so it is skipped. Its tokens still
+        # count in the mean over all tokens of the step, as in the DAPO loss of Yu et al. (2025).
         if not advantages[group].any():
             continue
-        # Stage 4: the loss. Each token counts with the advantage of its completion. PPO's ratio and clipping are absent:
-        # a batch is used for one step only, and there the ratio is 1 and nothing is clipped.
+        # Stage 4: the loss. Each log-probability is weighted by the advantage of its completion. PPO's ratio and
+        # clipping are not needed: each batch is used for one step only, and there the ratio is 1 and nothing is clipped.
         weights = advantages[group].repeat_interleave(torch.tensor([len(ids) for ids in completions[group]]))
         loss = -(weights * log_probabilities(model, prompts[start], completions[group])).sum() / tokens
         loss.backward()  # adds to the gradients of the earlier groups
-    # Stage 5: the step, with a gradient no longer than 1, so that one unlucky batch cannot ruin the policy.
+    # Stage 5: update the weights. The gradient norm is at most 1, so that one unlucky batch cannot ruin the policy.
     torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRADIENT_NORM)
     optimizer.step()
     optimizer.zero_grad()
@@ -100,29 +100,29 @@ def learn(model, optimizer, prompts, completions, advantages) -> None:
 
 def log_probabilities(model, prompt: list[int], completions: list[torch.Tensor]) -> torch.Tensor:
     """Log-probability of every token of the completions of one prompt, one completion after the other: [tokens]."""
-    # They stand in one text, "prompt, completion 1, completion 2, ...": the prompt is computed once, nothing is padded.
+    # They form one sequence: prompt, completion 1, completion 2, ... So the prompt is computed once, nothing is padded.
     lengths, start = torch.tensor([len(ids) for ids in completions]), len(prompt)
     ids = torch.cat([torch.tensor(prompt), *completions])
     owner = torch.arange(1, len(completions) + 1).repeat_interleave(lengths)
     owner = torch.cat([torch.zeros(start, dtype=torch.long), owner])  # 0 is the prompt
-    # A token may look at earlier tokens of the prompt and of its own completion. So every completion is read as if it
-    # stood alone, and its positions go on from the end of the prompt.
+    # A token attends to earlier tokens of the prompt and of its own completion only. So every completion is read as if
+    # it directly followed the prompt, and its positions start at the end of the prompt.
     mask = ((owner == 0) | (owner == owner[:, None])).tril()
     positions = torch.cat([torch.arange(start), *(torch.arange(start, start + n) for n in lengths.tolist())])
-    given = {"attention_mask": mask[None, None], "position_ids": positions[None]}
-    states = model.model(ids[None], **given).last_hidden_state
+    inputs = {"attention_mask": mask[None, None], "position_ids": positions[None]}
+    states = model.model(ids[None], **inputs).last_hidden_state
     # The state at a token predicts the next token. The first token of every completion is predicted by the end of the
     # prompt, each later one by the token before it.
     places = torch.arange(start, len(ids)) - 1
     places[lengths.cumsum(0) - lengths] = start - 1
-    states = states[0].index_select(0, places)  # states[0, places] would add gradients in an order of its own
+    states = states[0].index_select(0, places)  # states[0, places] would add gradients in no fixed order
     return model.lm_head(states).log_softmax(-1).gather(-1, ids[start:, None])[:, 0]
 
 
 def accuracy(model, tokenizer) -> float:
-    """Share of right answers among four samples of each validation problem; none of these problems is trained on."""
-    how = {"greedy": False, "samples": 4, "ks": (), "max_new_tokens": 2 * MAX_NEW_TOKENS}
-    report = evaluate(Policy(model, tokenizer), load_problems("validation"), **how)
+    """Share of right answers, from 0 to 1, among four completions of each validation problem. No step trains on these."""
+    settings = {"greedy": False, "samples": 4, "ks": (), "max_new_tokens": 2 * MAX_NEW_TOKENS}
+    report = evaluate(Policy(model, tokenizer), load_problems("validation"), **settings)
     return report["overall"]["sampled_accuracy"]["value"]
 
 

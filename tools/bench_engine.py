@@ -1,8 +1,8 @@
-"""How fast the engine samples and `examples/zero_by_hand.py` trains, beside TRL: writes data/runs/bench-engine.json.
+"""Speed of the engine and of `examples/zero_by_hand.py` compared with TRL: writes data/runs/bench-engine.json.
 
     make bench-engine
 
-Three measurements, each a ratio within one run or seconds of training alone:
+Three measurements. The first two are ratios of times measured in turns, the third is seconds of training:
   sampling  64 completions of at most 96 tokens: `model.generate` as TRL calls it, and the engine, in turns
   step      one training step of R1-Zero: TRL's trainer with its own sampling and loss, and zero_by_hand, in turns
   race      zero_by_hand from the base until 75% of the sampled answers to the test problems are right
@@ -69,7 +69,7 @@ def seconds_of(work) -> float:
 
 
 def compare(trl: list[float], ours: list[float]) -> dict:
-    """The seconds of both, and our median over TRL's. `ratios` are those of the single turns."""
+    """The seconds of both, the ratio of our median to TRL's, and the ratio of each single turn."""
     ratio = statistics.median(ours) / statistics.median(trl)
     ratios = [round(b / a, 3) for a, b in zip(trl, ours, strict=True)]
     seconds = {"trl": [round(x, 4) for x in trl], "ours": [round(x, 4) for x in ours]}
@@ -77,7 +77,7 @@ def compare(trl: list[float], ours: list[float]) -> dict:
 
 
 def bench_sampling(turns: int) -> dict:
-    """Eight prompts, eight completions each, other prompts in every turn."""
+    """Seconds to sample eight completions of each of eight prompts, see `compare`. Every turn has other prompts."""
     with tempfile.TemporaryDirectory() as folder:
         trainer = plain_trl_trainer(folder)
     model, tokenizer = trainer.model, trainer.processing_class
@@ -93,7 +93,7 @@ def bench_sampling(turns: int) -> dict:
 
 
 def bench_step(turns: int) -> dict:
-    """TRL trains one model and zero_by_hand another, a step each in turns, both from the base."""
+    """Seconds of a training step, see `compare`. TRL and zero_by_hand each train a model from the base, in turns."""
     from transformers import TrainerCallback
 
     by_hand = load_example().train(*load_model("tiny-base"), steps=turns + 1)
@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> None:
     set_threads()
     import torch
 
-    # A second busy program slows both sides, so the record says how busy the machine was.
+    # A second busy program slows down both sides, so the record holds the load of the machine.
     machine = {"cpus": os.cpu_count(), "threads": torch.get_num_threads()}
     record = {**stamp(0, "make bench-engine"), "seeds": options.seeds, **machine, "load": {}}
 

@@ -21,7 +21,7 @@ CELL_TIMEOUT = 900  # seconds; the longest real cell trains for about four minut
 SKIP_TAG = "nbval-skip"  # a cell that nbval skips (an install cell for Colab) is not run here either
 SETUP = ROOT / "tools" / "setup_cell.py"  # the one source of every notebook's set-up cell
 SCALE_CHOICE = 'SCALE = "tiny"  # @param ["tiny", "t4", "a100"]'
-TINY_ONLY = ("00_", "02_", "08_", "09_")  # their larger models do not fit a GPU beside vLLM, or need none
+TINY_ONLY = ("00_", "02_", "08_", "09_")  # they need no larger model, or it would not fit a GPU beside vLLM
 CLONE = "https://github.com/r1lab/r1lab"  # what a set-up cell, old or new, is known by
 
 # What a kernel needs to give the same output twice, offline and without progress bars.

@@ -25,9 +25,8 @@ class Environment:
 
     name: str
     pythons: tuple[str, ...] = ("3.12", "3.13")
-    kept: str = (
-        ""  # requirements/KEPT-PYTHON.txt: the lock must resolve beside these versions and names none of them
-    )
+    # requirements/KEPT-PYTHON.txt: the lock must resolve beside these versions and does not repeat them
+    kept: str = ""
     cpu: bool = False  # any platform, without the CUDA libraries
 
     @property
@@ -57,7 +56,7 @@ def resolve(environment: Environment, python: str, *options: str) -> str:
     The settings in pyproject.toml (`tool.uv`) belong to the laptop's lock and are not read.
     """
     where = ("--universal", "--excludes", str(CUDA)) if environment.cpu else ("--python-platform", PLATFORM)
-    # A lock that the kept versions refuse cannot be resolved; and the lock does not repeat them.
+    # "-c" makes a lock that conflicts with the kept versions fail; "--no-emit-package" keeps them out of the lock.
     kept = [word for name in environment.kept_versions(python) for word in ("--no-emit-package", name)]
     kept += ["-c", f"{FOLDER}/{environment.kept}-{python}.txt"] if environment.kept else []
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-config"]
@@ -81,7 +80,7 @@ def foreign_lines(text: str) -> list[str]:
 
 
 def make(environment: Environment) -> list[str]:
-    """Write the lock, newest versions first; what is wrong on its other Pythons, and then the old lock stays."""
+    """What is wrong with a new lock, on each of its Pythons. [] means that it was written; else the old lock stays."""
     first, *others = environment.pythons
     try:
         text = resolve(environment, first, "--upgrade")

@@ -1,4 +1,4 @@
-"""What maintains the repository, by name: `python tools/maintain.py COMMAND`. The Makefile calls these commands."""
+"""The commands that maintain the repository: `python tools/maintain.py COMMAND`. The Makefile calls them."""
 
 import sys
 

@@ -156,7 +156,7 @@ def main_eval(argv: list[str]) -> None:
 
 
 def run_later(module: str, function: str) -> Callable:
-    """A command whose module is imported when it runs, so that `--help` takes no seconds."""
+    """A command whose module is imported when it runs: importing all of them would slow down `--help`."""
     return lambda argv: getattr(import_module(module), function)(argv)
 
 
@@ -172,14 +172,14 @@ An error is one sentence; --debug (or R1LAB_DEBUG=1) shows the whole traceback."
 
 
 def main(argv: list[str] | None = None, commands=None, prog: str = "r1lab") -> int:
-    """Run one command; an error the user can fix is one sentence on stderr and exit code 2, with --debug its traceback.
+    """The exit code of one command: 2 for an error that the user can fix, which is one sentence on stderr.
 
-    commands: a table like COMMANDS, which is the default.
+    With --debug such an error shows its traceback. commands: a table like COMMANDS, which is the default.
     """
     commands = COMMANDS if commands is None else commands
-    shape = {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    layout = {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter}
     parser = argparse.ArgumentParser(
-        prog=prog, usage=f"{prog} COMMAND [options]   (each takes --help)", **shape
+        prog=prog, usage=f"{prog} COMMAND [options]   (each takes --help)", **layout
     )
     parser.add_argument("--debug", action="store_true", help=argparse.SUPPRESS)
     names = parser.add_subparsers(title="commands", dest="command", metavar="")

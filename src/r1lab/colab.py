@@ -126,7 +126,7 @@ def _version(package: str) -> str | None:
 def _install(pins: list[str], lock: Path | None) -> None:
     """Install r1lab and `pins` with uv, the output into LOG.
 
-    First asks uv what would change, so that a conflict is found before anything is changed and a restart is announced.
+    First asks uv what would change: a conflict is then reported before anything is installed, and a restart is announced.
     Raises RuntimeError when the packages cannot be installed, and when the session must be restarted.
     """
     source = lock.relative_to(ROOT) if lock else "pyproject.toml"
@@ -170,7 +170,7 @@ def explain_failure(output: str) -> str:
     """Why an installation failed and what to do, from the installer's output: a conflict, the network, or its last lines."""
     _, conflict, cause = output.partition("No solution found")
     if conflict:
-        # Before "Because" stand the resolver's own words; the reasons after it name the packages.
+        # uv's reasons, which name the packages, start at "Because".
         cause = " ".join(cause.partition("Because")[2].split())
         for package, need, name in re.findall(r"(\S+) depends on (([\w-]+(?:\.[\w-]+)*)[^\s]*)", cause):
             if name in KEPT:

@@ -10,7 +10,7 @@ again. Done naively, every new token costs a forward pass over the whole text so
 4. Random numbers that belong to a completion, not to a batch. The same seed gives the same completions whether one row or
    five hundred are sampled side by side.
 
-The weights are those of the model that transformers loaded, and its own layers are called, so LoRA adapters work too.
+The engine calls the layers of the model that transformers loaded, so the weights stay there, and LoRA adapters work too.
 """
 
 from typing import NamedTuple
@@ -28,8 +28,8 @@ class Completion(NamedTuple):
     """One sampled completion of n tokens."""
 
     ids: Tensor  # [n], with the end token if there is one, on the CPU
-    # [n] float32: log-probability of each token in nats under the policy itself, that is at temperature 1 and before
-    # top-p, whatever the completion was sampled with. It is what a full forward pass over the text gives.
+    # [n] float32: log-probability of each token in nats at temperature 1 and before top-p, whatever settings the
+    # completion was sampled with. A full forward pass over the text gives the same numbers.
     logprobs: Tensor
     truncated: bool  # whether it stopped at max_new_tokens instead of at an end token
 
@@ -38,27 +38,27 @@ class Completion(NamedTuple):
 def generate(
     model, prompts, *, ends, max_new_tokens: int, temperature=1.0, top_p=1.0, seed=0, rows=512
 ) -> list[Completion]:
-    """One completion for each of `prompts`, in their order; name a prompt eight times to get eight completions.
+    """One completion for each of `prompts`, in their order. Repeat a prompt eight times to get eight completions.
 
-    model: of a family in FAMILIES, with or without LoRA adapters, training or not; prompts: lists of token ids; ends: ids
-    of the tokens that end a completion; temperature 0 is greedy decoding; top_p keeps the most probable tokens that have
-    this probability together; rows: how many completions are sampled side by side, which costs memory and changes no
+    model: of a family in FAMILIES, with or without LoRA adapters. prompts: lists of token ids. ends: ids of the tokens
+    that end a completion. temperature: 0 is greedy decoding. top_p: only the most probable tokens are sampled, those whose
+    probabilities add up to it. rows: how many completions are sampled side by side; more need more memory and change no
     result. Raises ValueError for a model it does not support and for an empty prompt, FloatingPointError for NaN.
     """
     if reason := why_unsupported(model):
         raise ValueError(f"the engine cannot sample this model: {reason}; use transformers' model.generate")
     if not all(map(len, prompts)):
         raise ValueError("a prompt has no tokens: give each prompt at least one, such as the start token")
-    # One random number for every completion and step, all drawn before the first batch, on the CPU. So neither the batch
-    # nor the device has an influence on them, and a larger max_new_tokens only appends.
+    # One random number for every completion and step, all made on the CPU before the first batch. So they depend neither
+    # on the batch nor on the device, and a larger max_new_tokens only adds rows at the end.
     generator = torch.Generator().manual_seed(seed)
     randoms = torch.rand(max_new_tokens, len(prompts), generator=generator)
     # Prompts of similar length share a batch: the shorter ones need room up to the longest.
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i], i))
     completions, training, threads = {}, model.training, torch.get_num_threads()
     model.eval()  # no dropout: the completions must come from the policy itself
-    # In a tiny model a product takes 50 microseconds. To share it with a second thread costs as much, and ten times as
-    # much while another program uses the other core.
+    # In a tiny model a matrix product takes 50 microseconds. Sharing it with a second thread takes as long again, and
+    # ten times as long while another program uses the other core.
     if model.device.type == "cpu" and model.config.hidden_size <= 512:
         torch.set_num_threads(1)
     try:
@@ -74,7 +74,7 @@ def generate(
 
 
 def _sample_batch(model, prompts: list[tuple], ends, randoms, temperature, top_p) -> list[Completion]:
-    """Completions of one batch. randoms: [steps, rows] from 0 to 1."""
+    """One completion for each of `prompts`, sampled as one batch. randoms: [steps, rows] from 0 to 1."""
     device, limit, count = model.device, len(randoms), len(prompts)
     ends, randoms = torch.tensor(ends, dtype=torch.long, device=device), randoms.to(device)
 
@@ -91,25 +91,25 @@ def _sample_batch(model, prompts: list[tuple], ends, randoms, temperature, top_p
     states = forward(model, ids, cache, 0, angles, ahead[None, None])
     states = states[torch.arange(len(distinct), device=device), lengths - 1]  # each prompt's last token
 
-    # Stage 2: hand every completion a copy of its prompt's keys and values, with room for the tokens to come.
+    # Stage 2: give every completion a copy of its prompt's keys and values, with room for the tokens to come.
     number = {prompt: i for i, prompt in enumerate(distinct)}
     group = torch.tensor([number[prompt] for prompt in prompts], device=device)
     prompt_cache, cache = cache, make_cache(model, count, longest + limit)
     cache[..., :longest, :] = prompt_cache[:, :, group]
     states, positions = states[group], lengths[group]
-    # A shorter prompt leaves a gap between its end and the first new token. Nobody may look at the gap.
+    # A shorter prompt leaves a gap between its end and the first new token. No token may attend to it.
     columns = torch.arange(longest + limit, device=device)
     gap = hide((columns >= positions[:, None]) & (columns < longest), model.dtype)[:, None, None]
 
-    # Stage 3: choose a token for every row, write it down, and feed it to the model.
-    row = torch.arange(count, device=device)  # which completion each row of the batch is: rows will leave
-    written = []  # (row, ids, logprobs) of each step
+    # Stage 3: sample a token for every row, record it, and feed it to the model.
+    row = torch.arange(count, device=device)  # which completion each row of the batch is, after others left
+    sampled = []  # (row, ids, logprobs) of each step
     length = torch.full((count,), limit, device=device)
     truncated = torch.ones(count, dtype=torch.bool, device=device)
     for step in range(limit):
         logits = model.lm_head(normalize(model.model.norm, states))
         ids, logprobs = choose(logits, randoms[step, row], temperature, top_p)
-        written.append((row, ids, logprobs))
+        sampled.append((row, ids, logprobs))
         ended = torch.isin(ids, ends)
         if ended.any():
             length[row[ended]], truncated[row[ended]] = step + 1, False
@@ -124,16 +124,16 @@ def _sample_batch(model, prompts: list[tuple], ends, randoms, temperature, top_p
         states = forward(model, ids[:, None], cache, now, angles, gap[..., : now + 1])[:, 0]
         positions = positions + 1
 
-    # Stage 5: sort what was written by completion. A stable sort keeps the order of the steps.
-    row, ids, logprobs = (torch.cat(column).cpu() for column in zip(*written, strict=True))
+    # Stage 5: sort the sampled tokens by completion. A stable sort keeps the order of the steps.
+    row, ids, logprobs = (torch.cat(column).cpu() for column in zip(*sampled, strict=True))
     if logprobs.isnan().any():
         raise FloatingPointError(
-            "the policy's probabilities are not numbers: was the learning rate too high? Load an earlier checkpoint"
+            "the policy's probabilities are not numbers: load an earlier checkpoint and lower the learning rate"
         )
     order, lengths = row.argsort(stable=True), length.tolist()
-    with torch.inference_mode(False):  # autograd refuses tensors made in inference mode, so hand out copies
+    with torch.inference_mode(False):  # autograd refuses tensors made in inference mode, so return copies
         ids, logprobs = ids[order].clone().split(lengths), logprobs[order].clone().split(lengths)
-    return [Completion(*found) for found in zip(ids, logprobs, truncated.tolist(), strict=True)]
+    return [Completion(*fields) for fields in zip(ids, logprobs, truncated.tolist(), strict=True)]
 
 
 def choose(logits: Tensor, randoms: Tensor, temperature: float, top_p: float) -> tuple[Tensor, Tensor]:
@@ -145,12 +145,12 @@ def choose(logits: Tensor, randoms: Tensor, temperature: float, top_p: float) ->
         # A temperature below 1 makes probable tokens more probable, one above 1 evens them out.
         p = logprobs.exp() if temperature == 1 else (logprobs / temperature).softmax(-1)
         if top_p < 1:
-            # A token stays while those before it, from the most probable on, have less than top_p together.
+            # From the most probable token down, keep tokens until their probabilities add up to top_p.
             ranked = p.sort(-1, descending=True).values
             stays = ranked.cumsum(-1) - ranked < top_p
             p = p.masked_fill(p < ranked.masked_fill(~stays, 2.0).amin(-1, keepdim=True), 0.0)
-        # Lay the probabilities end to end on a line and see on whose part the random number falls. The factor keeps it
-        # off the very end of the line, where rounding might point behind the last token.
+        # Lay the probabilities end to end on a line, and take the token on whose part the random number falls. The factor
+        # keeps the number off the very end of the line, where rounding could point past the last token.
         line = p.cumsum(-1)
         point = randoms[:, None] * (1 - 1e-6) * line[:, -1:]
         ids = torch.searchsorted(line, point, right=True).clamp_(max=logits.shape[-1] - 1)
@@ -174,9 +174,9 @@ def forward(model, ids: Tensor, cache: Tensor, start: int, angles, mask: Tensor)
         if hasattr(attention, "q_norm"):  # Qwen3 normalizes each head, Llama does not
             q, k = normalize(attention.q_norm, q), normalize(attention.k_norm, k)
         q, k = rotate(q, *angles) * attention.scaling, rotate(k, *angles)
-        # The cache has columns last but one, so that the attention below reads memory in order.
+        # Columns are the cache's last dimension but one, so that the attention below reads memory in order.
         keys[:, :, start:stop], values[:, :, start:stop] = k.transpose(1, 2), v.transpose(1, 2)
-        # Grouped heads: several query heads share one key head. Stacked like more queries of that head, they need no
+        # Grouped heads: several query heads share one key head. We treat them as more queries of that head, which saves
         # copies of its keys: [rows, heads, queries per head x new, size].
         q = q.view(rows, new, heads, -1, size).permute(0, 2, 3, 1, 4)
         shape, q = q.shape, q.reshape(rows, heads, -1, size)
@@ -198,7 +198,7 @@ def normalize(norm, x: Tensor) -> Tensor:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """x [rows, new, heads, size] turned by the angles of its tokens' positions, so that attention sees how far apart they
-    are (RoPE: Su et al., 2021). Number i forms a pair with number i + size/2; the sine of its first half is negative."""
+    are (RoPE: Su et al., 2021). Number i and number i + size/2 are turned together; `sin` is negative in its first half."""
     return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
@@ -211,19 +211,19 @@ def rotary_tables(model, length: int) -> tuple[Tensor, Tensor]:
 
 
 def make_cache(model, rows: int, columns: int) -> Tensor:
-    """Room for keys and values: [layers, 2, rows, key heads, columns, size]."""
+    """An empty tensor for keys and values: [layers, 2, rows, key heads, columns, size]."""
     config, size = model.config, 2 * len(model.model.rotary_emb.inv_freq)
     shape = (config.num_hidden_layers, 2, rows, config.num_key_value_heads, columns, size)
     return torch.empty(shape, dtype=model.dtype, device=model.device)
 
 
 def hide(hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to attention scores: 0, and minus infinity where `hidden` is true."""
+    """A mask to add to attention scores: minus infinity where `hidden` is true, else 0."""
     return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, float("-inf"))
 
 
 def close_ranks(running: Tensor, cache: Tensor) -> Tensor:
-    """Move the last running rows of the cache, in place, to where rows have ended. Returns which row now stands where."""
+    """The old number of the row now at each place: moves the cache's last running rows, in place, to where rows ended."""
     count = int(running.sum())
     free = (~running[:count]).nonzero()[:, 0]
     movers = running[count:].nonzero()[:, 0] + count
@@ -234,10 +234,10 @@ def close_ranks(running: Tensor, cache: Tensor) -> Tensor:
 
 
 def why_unsupported(model) -> str | None:
-    """Half a sentence on why `generate` cannot sample this model, or None if it can."""
+    """The reason why `generate` cannot sample this model, or None if it can."""
     model, config = _base_model(model), model.config
     if config.model_type not in FAMILIES:
-        return f"it is of the type {config.model_type!r}, and the types it knows are {', '.join(FAMILIES)}"
+        return f"it is of the type {config.model_type!r}, and the engine knows {', '.join(FAMILIES)}"
     if (rotary := model.model.rotary_emb.rope_type) not in ROTARY:
         return f"its rotary positions are of the type {rotary!r}, which changes with the length of the text"
     if any(kind != "full_attention" for kind in getattr(config, "layer_types", None) or ()):

@@ -122,9 +122,8 @@ def majority_at_k(answers: Sequence[Hashable], verdicts: Sequence[bool], k: int)
         raise ValueError(f"maj@{k} needs at least {k} answers, each with a verdict; got {len(answers)}")
     wins = []
     for start in range(0, len(answers) - k + 1, k):
-        votes: dict[
-            Hashable, int
-        ] = {}  # a dict remembers who came first, and max() keeps the first of equals
+        # A dict keeps the order in which answers came, and max() takes the first of equal counts.
+        votes: dict[Hashable, int] = {}
         verdict: dict[Hashable, bool] = {}
         for answer, right in zip(answers[start : start + k], verdicts[start : start + k], strict=True):
             if answer is not None:

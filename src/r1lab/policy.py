@@ -10,9 +10,8 @@ from r1lab.sampling import Sample, agree_on_ends, end_tokens
 from r1lab.scale import DATA, Scale, get_scale
 
 BATCH = 512  # completions generated side by side, at most; see `rows_at_once`
-FALLBACK_ROWS = (
-    16  # the same where transformers samples: small, since long completions keep a whole batch waiting
-)
+# The same where transformers samples. Small, because there a batch runs until its longest completion ends.
+FALLBACK_ROWS = 16
 ADAPTER = "adapter_config.json"  # what a folder with a LoRA adapter holds instead of config.json
 MODEL_INPUTS = ["input_ids", "attention_mask"]  # what the models of the course take
 Prompt = str | list[dict[str, str]]
@@ -97,10 +96,10 @@ def load_model(name: str | Path, dtype: str = "float32", device: str | None = No
 
 
 def save_tokenizer(tokenizer, output: str | Path) -> None:
-    """Save a tokenizer in `output` so that transformers 4.57 loads it too, which the GPU environments on Colab have.
+    """Save a tokenizer in `output`, in a form that transformers 4.57 loads too. Colab's GPU environments have that version.
 
-    transformers 5 names its general tokenizer `TokenizersBackend`, and 4.57 knows only the older name of that class. It
-    also needs to be told which inputs the model takes. transformers 5 reads both.
+    transformers 5 names its general tokenizer `TokenizersBackend`; 4.57 knows that class under an older name only, and
+    needs the names of the model's inputs. transformers 5 reads this form as well.
     """
     tokenizer.save_pretrained(output)
     path = Path(output) / "tokenizer_config.json"
@@ -196,7 +195,7 @@ class Policy:
     ) -> list[list[Sample]]:
         """Sample `samples` completions for every prompt; result[i][j] is sample j of prompt i.
 
-        temperature 0 is greedy decoding. The same seed gives the same completions, whatever memory is free. A model that
+        temperature 0 is greedy decoding. The same seed gives the same completions, however much memory is free. A model that
         `r1lab.engine` does not know is sampled by transformers.
         """
         from r1lab import engine
@@ -205,37 +204,38 @@ class Policy:
         if hasattr(self.model, "for_inference"):  # only models of Unsloth's have that
             from r1lab.stages.lora import sample
 
-            how = {"samples": samples, "temperature": temperature, "limit": max_new_tokens, "seed": seed}
-            return sample(self, rendered, **how)
+            settings = {"samples": samples, "temperature": temperature, "limit": max_new_tokens, "seed": seed}
+            return sample(self, rendered, **settings)
         if not rendered:
             return []
         ends = end_tokens(self.model, self.tokenizer)
         ids = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
-        how = {"ends": ends, "max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
+        settings = {"ends": ends, "max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
         rows = rows_at_once(self.model, max(map(len, ids)) + max_new_tokens)
         sampler = self._generate_with_transformers if engine.why_unsupported(self.model) else engine.generate
-        completions = sampler(self.model, [i for i in ids for _ in range(samples)], rows=rows, **how)
-        said = [c.ids[: len(c.ids) - (not c.truncated)] for c in completions]
-        texts = self.tokenizer.batch_decode(said, skip_special_tokens=True)
-        everything = [
+        completions = sampler(self.model, [i for i in ids for _ in range(samples)], rows=rows, **settings)
+        # The end token is not part of the text: cut it off where there is one.
+        texts_ids = [c.ids[: len(c.ids) - (not c.truncated)] for c in completions]
+        texts = self.tokenizer.batch_decode(texts_ids, skip_special_tokens=True)
+        flat = [
             Sample(text=text, tokens=len(ids), truncated=c.truncated)
-            for text, ids, c in zip(texts, said, completions, strict=True)
+            for text, ids, c in zip(texts, texts_ids, completions, strict=True)
         ]
-        return [everything[start : start + samples] for start in range(0, len(everything), samples)]
+        return [flat[start : start + samples] for start in range(0, len(flat), samples)]
 
     def _generate_with_transformers(self, model, prompts, *, ends, max_new_tokens, temperature, seed, rows):
-        """What `engine.generate` gives, for any architecture and more slowly; without log-probabilities.
+        """Completions as `engine.generate` gives them, but without log-probabilities; slower, for any architecture.
 
-        Every batch starts from the seed and the number of its first prompt, and batches have a fixed size, so that here
-        too the free memory has no influence.
+        Each batch has a fixed size and is seeded with `seed` plus the number of its first prompt. So the completions do
+        not depend on the free memory here either.
         """
         import torch
 
         from r1lab.engine import Completion
 
         completions, device = [], next(model.parameters()).device
-        how = {"do_sample": bool(temperature), "eos_token_id": ends, "max_new_tokens": max_new_tokens}
-        how |= {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
+        settings = {"do_sample": bool(temperature), "eos_token_id": ends, "max_new_tokens": max_new_tokens}
+        settings |= {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
         was_training = model.training
         model.eval()
         with torch.random.fork_rng(), torch.no_grad():
@@ -244,8 +244,8 @@ class Policy:
                 chosen = {"input_ids": prompts[start : start + FALLBACK_ROWS]}
                 inputs = self.tokenizer.pad(chosen, padding_side="left", return_tensors="pt").to(device)
                 length = inputs["input_ids"].shape[1]
-                how["pad_token_id"] = self.tokenizer.pad_token_id
-                for row in model.generate(**inputs, **how)[:, length:].cpu():
+                settings["pad_token_id"] = self.tokenizer.pad_token_id
+                for row in model.generate(**inputs, **settings)[:, length:].cpu():
                     ended = torch.isin(row, torch.tensor(ends)).nonzero()[:, 0].tolist()
                     ids = row[: ended[0] + 1] if ended else row
                     completions.append(Completion(ids, None, not ended))

@@ -1,4 +1,4 @@
-"""What a sampler gives, and where a completion ends."""
+"""A sampled completion as text, and the tokens that end one."""
 
 from dataclasses import dataclass
 

@@ -4,9 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-# The shipped problems, models and runs: beside the source, or, where a wheel was installed, inside the package.
-DATA = CHECKOUT / "data" if (CHECKOUT / "data" / "models").is_dir() else Path(__file__).resolve().parent / "data"
+PACKAGE = Path(__file__).resolve().parent
+CHECKOUT = PACKAGE.parents[1]
+# The shipped problems, models and runs. In a checkout they are beside src/, in an installed wheel inside the package.
+DATA = (CHECKOUT if (CHECKOUT / "data" / "models").is_dir() else PACKAGE) / "data"
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,9 @@ def get_scale(name: str | None = None) -> Scale:
 
 
 def output_folder() -> Path:
-    """Where runs write, created if missing: `R1LAB_OUTPUT`, or build/runs of the checkout or, without one, from here.
+    """The folder that runs write to, created if missing: `R1LAB_OUTPUT`, else build/runs of the checkout.
+
+    Where a wheel is installed, it is build/runs below the current folder.
 
     Raises PermissionError with the fix in it when the folder cannot be written.
     """

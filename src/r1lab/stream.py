@@ -1,4 +1,4 @@
-"""A completion while it is written: its text piece by piece, for the terminal and for the chat page."""
+"""The text of a completion while it is sampled, piece by piece, for the terminal and for the chat page."""
 
 from collections.abc import Iterator
 from threading import Thread
@@ -28,9 +28,9 @@ def reply(policy, messages: list[dict[str, str]], temperature: float, limit: int
         policy.tokenizer, skip_prompt=True, skip_special_tokens=True, timeout=120.0
     )
     inputs = policy.tokenizer(policy.render(messages), return_tensors="pt", add_special_tokens=False)
-    # all of the policy's distribution, as in training, whatever the model's own config would cut off
-    how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-    how = how if temperature else {"do_sample": False}
+    # The whole distribution of the policy, as in training: the model's own config may cut it with top-k or top-p.
+    settings = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+    settings = settings if temperature else {"do_sample": False}
     thread = Thread(
         target=policy.model.generate,
         kwargs={
@@ -39,10 +39,10 @@ def reply(policy, messages: list[dict[str, str]], temperature: float, limit: int
             "max_new_tokens": limit,
             "pad_token_id": policy.tokenizer.pad_token_id,
             "streamer": streamer,
-            **how,
+            **settings,
         },
         daemon=True,
     )
     thread.start()
     yield from streamer
-    thread.join()  # a thread still inside torch when Python leaves would abort it
+    thread.join()  # Python aborts at exit if a thread is still inside torch

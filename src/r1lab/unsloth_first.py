@@ -1,4 +1,4 @@
-"""Import Unsloth before the libraries that it rewrites, also beside a vLLM that is older than TRL expects.
+"""Imports Unsloth before the libraries that it rewrites, also where vLLM is older than TRL expects.
 
 The set-up cell of the notebooks and `r1lab.stages` call `import_unsloth`. Nothing here imports torch, transformers,
 TRL or vLLM by itself: a class that was imported before Unsloth stays as it was.
@@ -21,7 +21,7 @@ MISSING_NAMES = ("NCCLTrainerSendWeightsArgs", "NCCLWeightTransferEngine")
 
 
 def import_unsloth() -> None:
-    """Import Unsloth, with its settings for vLLM in the environment unless they are there already.
+    """Set Unsloth's environment variables for vLLM, unless they are set already, and import Unsloth.
 
     Raises ModuleNotFoundError when Unsloth is not installed.
     """
@@ -29,14 +29,14 @@ def import_unsloth() -> None:
     os.environ.setdefault("UNSLOTH_VLLM_STANDBY", "1")
     gpu = find_gpu()
     if gpu and gpu.capability < 8:
-        # FlashInfer has no kernels for these GPUs; vLLM would compile some for minutes before it starts.
+        # FlashInfer has no ready kernels for these GPUs, and compiling them would delay the start of vLLM by minutes.
         os.environ.setdefault("UNSLOTH_VLLM_NO_FLASHINFER", "1")
     fill_in_for_old_vllm()
     import unsloth  # noqa: F401
 
 
 def fill_in_for_old_vllm() -> None:
-    """Put empty modules where TRL imports what a vLLM before FIRST_SUPPORTED lacks; else do nothing.
+    """Add empty modules that TRL imports and a vLLM before FIRST_SUPPORTED lacks. With a newer vLLM, do nothing.
 
     TRL uses these names only to send weights to a vLLM server. With Unsloth, vLLM runs in the same process.
     """

@@ -1,8 +1,8 @@
 """`make gpu-check`: what this project claims about a GPU, measured on one in at most eight minutes.
 
 Each step runs in a process of its own, under its own time limit, and writes its JSON after every figure. A step that fails
-or runs out of time is recorded with its reason, and the next one begins. At the end stand the claims that held, those that
-did not, and a picture.
+or runs out of time is recorded with its reason, and the next one begins. At the end the check prints the claims that held
+and those that did not, and draws a picture.
 
     make gpu-check                           all steps, into data/runs/gpu-*.json
     make gpu-check ONLY="speed qwen3"        some of them
@@ -44,7 +44,7 @@ PACKAGES = ("torch", "triton", "transformers", "trl", "peft", "datasets", "accel
 
 @dataclass(frozen=True)
 class Step:
-    """Measurements that run at the same time, and the seconds they may take. On a CPU nobody is in a hurry."""
+    """Measurements that run at the same time, and the seconds they may take. A rehearsal on a CPU may take 600."""
 
     names: tuple[str, ...]
     limit: int
@@ -60,7 +60,7 @@ STEPS = (
     Step(("speed",), 120, "the kernel at the shapes of Qwen3-4B against TRL and full logits"),
     Step(("zero-float32", "zero-bfloat16"), 100, "R1-Zero of the tiny world, in two precisions side by side"),
     Step(("qwen3",), 120, "one GRPO step of Qwen3-4B's size, random weights"),
-    Step(("smollm2",), 90, "SmolLM2-135M, if its weights are at hand: GRPO on stories"),
+    Step(("smollm2",), 90, "SmolLM2-135M, if its weights are here: GRPO on stories"),
 )
 
 
@@ -144,7 +144,7 @@ def run_step(step: Step, folder: Path) -> None:
     started = time.monotonic()
     running = {}
     for name in step.names:
-        (folder / f"gpu-{name}.json").unlink(missing_ok=True)  # an old result is no result of this run
+        (folder / f"gpu-{name}.json").unlink(missing_ok=True)  # it is not of this run
         running[name] = subprocess.Popen(
             command(name, folder), start_new_session=True, env={**os.environ, **QUIET}
         )
@@ -166,14 +166,14 @@ def command(name: str, folder: Path) -> list[str]:
 
 
 def explain(folder: Path, name: str, reason: str) -> None:
-    """Write into a measurement's file why it did not finish, unless it could say so itself."""
+    """Write into a measurement's file why it did not finish, unless the file has a reason already."""
     path = folder / f"gpu-{name}.json"
     data = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"step": name, "claims": []}
     write_json({**data, "error": data.get("error", reason)}, path)
 
 
 def verdict(folder: Path, names: list[str]) -> bool:
-    """Print what held and what did not, in plain words; whether every measurement finished."""
+    """Whether every measurement finished. Prints which claims held and which did not."""
     records = [json.loads((folder / f"gpu-{name}.json").read_text(encoding="utf-8")) for name in names]
     claims = [claim for record in records for claim in record["claims"]]
     for title, wanted in (("Held", True), ("Did not hold", False)):

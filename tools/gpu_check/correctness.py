@@ -9,7 +9,8 @@ from r1lab.kernels import LOSSES, GRPOSpec, fused_grpo_loss, reference_grpo
 # What each dtype of the inputs may cost: |d logp| in nats, then the gradients' relative error (Frobenius norm). In float32
 # the sequence losses decide: a ratio of whole completions multiplies the rounding of each of their tokens.
 TOLERANCES = {"float32": (1e-4, 5e-5), "bfloat16": (1e-4, 4e-3), "float16": (1e-4, 4e-3)}
-# Of the policy since it sampled, one a completion. None is near a clipping bound, where rounding would decide.
+# By how many nats the policy changed since it sampled, one number for each completion. None is near a clipping bound,
+# where rounding would decide.
 DRIFTS = (0.1, -0.4, 0.6, -0.05)
 
 
@@ -32,7 +33,7 @@ def correctness(record, device: str) -> None:
 def compare_with_float64(
     dtype, loss: str, level: str, off_policy: bool, vocabulary: int, device: str
 ) -> dict:
-    """The errors of one case with a completion of padding only and a silent one. float16 has a frozen head."""
+    """The errors of one case. One completion is all padding, one has advantage 0. The head is frozen in float16."""
     draw = torch.Generator(device).manual_seed(vocabulary)
     hidden = torch.randn(4, 6, 64, generator=draw, device=device).to(dtype).requires_grad_()
     weight = (torch.randn(vocabulary, 64, generator=draw, device=device) * 3 / 8).to(dtype)

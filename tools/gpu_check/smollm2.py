@@ -1,4 +1,4 @@
-"""A real language model, where its weights are at hand: SmolLM2-135M-Instruct learns stories by GRPO."""
+"""GRPO on a real language model, if its weights are here: SmolLM2-135M-Instruct learns arithmetic stories."""
 
 import os
 import random
@@ -15,10 +15,8 @@ from r1lab.scale import SCALES
 ROOT = Path(__file__).resolve().parents[2]
 
 
-WEIGHTS = (
-    "build/models/smollm2-135m",
-    "build/gpu-weights",
-)  # a transformers folder, or a GGUF file, whole or in parts
+# A transformers folder, or a folder with a GGUF file, whole or in parts.
+WEIGHTS = ("build/models/smollm2-135m", "build/gpu-weights")
 
 
 def smollm2(record, device: str) -> None:
@@ -134,9 +132,8 @@ def load_smollm2(folder: str, device: str):
         options["gguf_file"] = whole.name
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left", **options)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **options)
-    if (
-        options
-    ):  # trainers refuse a model that calls itself quantized, so the weights move into one that does not
+    # Trainers refuse a model that is marked as quantized, so the weights move into one that is not.
+    if options:
         read, config = model.state_dict(), model.config
         del config.quantization_config
         model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)

@@ -19,7 +19,7 @@ REPEATS = 3
 
 
 def speed(record, device: str) -> None:
-    """Tune the kernel, then its time and peak memory against TRL's way and full logits, in turns."""
+    """Time and peak memory of the tuned kernel against TRL's way and full logits, measured in turns."""
     sizes = QWEN3_4B if device == "cuda" else {"width": 64, "vocabulary": 1003}
     dtype = torch.bfloat16 if device == "cuda" else torch.float32
     shapes = SHAPES if device == "cuda" else ((8, 16),)
@@ -40,7 +40,7 @@ def speed(record, device: str) -> None:
 
 
 def ceilings(record, device: str) -> None:
-    """What the card does at best: a large copy and a large bfloat16 product, to read the other figures by."""
+    """The speed limits of the GPU: a large copy and a large bfloat16 product, to compare the other figures with."""
     size = 8192 if device == "cuda" else 256
     a = torch.randn(size, size, device=device, dtype=torch.bfloat16)
     block = torch.empty(size * size * 8, device=device, dtype=torch.uint8)
@@ -98,7 +98,7 @@ def tune_row_kernel(record, vocabulary: int) -> None:
 def race(problem, device: str, sparse: bool) -> dict[str, dict]:
     """Median seconds and peak memory of every implementation, two rounds in opposite order; a reason where it failed."""
     ways = dict(bench.IMPLEMENTATIONS)
-    ways.pop("liger")  # another package to carry, and slower where it was measured
+    ways.pop("liger")  # it needs one more package, and was slower where we measured it
     if sparse:
         ways["fused, silent rows unscored"] = lambda p: (
             fused_grpo_loss(
@@ -156,7 +156,7 @@ def timed(run, problem, device: str) -> dict:
 
 
 def seconds_of(run, device: str) -> float:
-    """Seconds of one call; a GPU is waited for."""
+    """Seconds of one call, until the GPU has finished."""
     if device == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -167,14 +167,18 @@ def seconds_of(run, device: str) -> float:
 
 
 def clear(problem, device: str) -> None:
-    """Drop gradients and give cached memory back, so that the next implementation finds the card as this one did."""
+    """Drop gradients and give cached memory back, so that the next implementation starts with the same free memory."""
     problem.hidden.grad = problem.weight.grad = None
     if device == "cuda":
         torch.cuda.empty_cache()
 
 
 def claim_speed(record, case: str, results: dict, trainable: bool, sparse: bool) -> None:
-    """The goals against TRL: frozen head 0.75 of the time and 0.8 of the peak, trained 0.9 of the time; half if half is silent."""
+    """Record whether the kernel met its goals against TRL.
+
+    A frozen head: 0.75 of the time and 0.8 of the peak memory. A trained head: 0.9 of the time. Where half of the groups are
+    silent, half of these times.
+    """
     theirs = results["trl"]
     ours = results["fused, silent rows unscored" if sparse else "fused"]
     if "failed" in ours or "failed" in theirs:

@@ -9,11 +9,11 @@ import torch
 
 from r1lab.scale import DATA, get_scale
 
-MARKS = (40, 60, 80, 100, 130)  # steps after which the policy is asked
+MARKS = (40, 60, 80, 100, 130)  # steps after which the policy is evaluated
 
 
 def zero(record, device: str, dtype: str) -> None:
-    """Train the tiny R1-Zero as on a laptop and ask it now and then; the clock stops while it is asked."""
+    """Accuracy of the tiny R1-Zero over the seconds of its training, without the seconds of the evaluations."""
     from r1lab.evaluation import evaluate
     from r1lab.policy import Policy
     from r1lab.problems import load_problems, take_balanced
@@ -60,7 +60,7 @@ def cpu_interval() -> tuple[float, float]:
 
 
 def clock(ask, marks, budget: float):
-    """A callback that adds up the seconds of training steps, asks after `marks` and ends the run after `budget` seconds."""
+    """A callback that adds up the seconds of training steps, calls `ask` after the steps in `marks`, and stops at `budget`."""
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):

@@ -24,8 +24,8 @@ from r1lab.kernels import rows_torch
 from r1lab.kernels.rows_torch import Head, Scores
 
 CPU_TILE_BYTES, CPU_ROWS = 48 << 20, 384  # the largest tile
-# On a GPU a frozen head leaves the tile as the largest tensor, so it is small; a trained one reads and writes its own
-# gradient once a tile, so there are few. Not tuned on a GPU yet: `make gpu-check` does it.
+# Rows of a tile on a GPU. With a frozen head the tile is the largest tensor, so it is small. A trained head reads and
+# writes its whole gradient once per tile, so tiles are few and large. Not tuned on a GPU yet: `make gpu-check` does it.
 GPU_ROWS_FROZEN, GPU_ROWS_TRAINED = 512, 1024
 
 
@@ -249,8 +249,8 @@ def _cast(gradients, dtypes) -> list[Tensor | None]:
 def _scale(gradients, factor: Tensor, dtypes) -> list[Tensor | None]:
     """`gradients` times the gradient of the loss, each in the dtype of its parameter.
 
-    Out of place, since backward may run again (retain_graph). A factor of 1, the usual one, costs nothing on a CPU. A GPU
-    would have to be waited for to know the factor, so there one pass scales and rounds, without a float32 copy in between.
+    Out of place, since backward may run again (retain_graph). A factor of 1, the usual one, costs nothing on a CPU. On
+    a GPU, reading the factor would make the host wait, so one pass scales and rounds, without a float32 copy in between.
     """
     if factor.device.type == "cpu" and factor == 1:
         return _cast(gradients, dtypes)
@@ -314,8 +314,8 @@ class _Sweep:
             if learn is None or gradients is None:
                 continue
             c, e = learn(index, scores.logp)
-            # Rows that turned out clipped are left out of the products. On a GPU the host would have to wait for their
-            # number, chunk by chunk; there the products cost less than the wait.
+            # On a CPU the products skip clipped rows. On a GPU the host would have to wait for their number in every
+            # chunk, and that wait costs more than the products.
             if e is None and tile.device.type == "cpu":
                 kept = _close_gaps(tile, c != 0)
                 index, ids, h, c = index[kept], ids[kept], h[kept], c[kept]
@@ -353,7 +353,7 @@ def _close_gaps(tile: Tensor, live: Tensor) -> Tensor:
 
 
 def _product_dtype(hidden: Tensor, weight_learns: bool, kernel) -> torch.dtype:
-    """The dtype of what goes into the matrix products; what comes out is float32 (float64 for float64).
+    """The dtype of the inputs of the matrix products. Their results are float32, or float64 for float64.
 
     A GPU takes bfloat16 as it is, and float16 where the head is frozen: the gradient of a trained head would need more
     range than float16 has. CPUs are slow at both.

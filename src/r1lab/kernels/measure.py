@@ -1,4 +1,4 @@
-"""A random batch for the loss, and the seconds and the memory that a call takes: what the kernel is measured with."""
+"""What the kernel is measured with: a random batch for the loss, and the seconds and the memory of a call."""
 
 import ctypes
 import time
@@ -13,8 +13,8 @@ from torch import Tensor
 from r1lab.kernels.grpo_reference import GRPOSpec
 
 SPEC = GRPOSpec("dapo")  # on-policy, no KL term: what TRL does by default
-GROUP = 4  # completions of one question
-SHARES = (1.0, 0.875, 0.625, 0.5)  # their lengths where there is padding: 75 % of the tokens are real
+GROUP = 4  # completions of one prompt
+SHARES = (1.0, 0.875, 0.625, 0.5)  # their lengths where there is padding: 75% of the tokens are real
 LOGIT_STD = 3.0
 
 
@@ -64,9 +64,9 @@ def make_problem(
 
 
 def held(device: str = "cpu") -> int | None:
-    """Bytes in use now: the allocator's on a GPU, the resident set on Linux, None where nobody counts.
+    """Bytes in use now: the allocator's on a GPU, the resident set on Linux, None elsewhere.
 
-    On Linux, memory that was freed goes back to the system first: a later call would use it again, and seem to need none.
+    On Linux, freed memory first goes back to the system. Otherwise a later call would reuse it and seem to need none.
     """
     if device == "cuda":
         return torch.cuda.memory_allocated()
@@ -80,7 +80,7 @@ def measure(
 ) -> tuple[float, float | None]:
     """(seconds, peak memory in MB) of one call; the peak is counted from `above`, as `held` gave it (default: now).
 
-    Take `above` before the first call: what a call leaves to the next one, it did need. On Linux the high-water mark of the
+    Take `above` before the first call, because memory that one call leaves to the next counts as needed. On Linux the high-water mark of the
     resident set is reset before the call; elsewhere, without a GPU, the peak is None.
     """
     above = held(device) if above is None else above

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from r1lab.kernels.rows_torch import Head, Scores
 
-# Columns that a program reads at once, and the warps that share them. Not tuned on a GPU yet: `make gpu-check` does it.
+# Columns that one Triton program reads at once, and the warps that share this work. Not tuned on a GPU yet: `make gpu-check` does it.
 BLOCK, WARPS = 4096, 16
 
 

@@ -16,9 +16,9 @@ GENERAL_KINDS = {"greeting", "fact", "how_to", "harmful"}
 def load_general(split: str, scale: Scale | None = None) -> list[dict[str, str]]:
     """General prompts, which ask for no reasoning (data/general/README.md), of the split `train`, `preference`, `validation` or `test`.
 
-    From the folder that R1LAB_GENERAL names, else those of the tiny world, which are for the tiny world's models: at any
-    other scale (scale: default the current one) they must be named. Keys: id, prompt, kind (greeting, fact, how_to,
-    harmful), language, good, poor. Raises as `load_problems` does, and ValueError where no folder is named.
+    They come from the folder that R1LAB_GENERAL names. Without it, the scale `tiny` uses those of the tiny world, and any
+    other scale raises ValueError. scale: default the current one. Keys: id, prompt, kind (greeting, fact, how_to,
+    harmful), language, good, poor. Otherwise raises as `load_problems` does.
     """
     splits = ("train", "preference", "validation", "test")
     if split not in splits:
@@ -43,8 +43,8 @@ def load_general(split: str, scale: Scale | None = None) -> list[dict[str, str]]
     if scale.problems != "tiny":
         raise ValueError(
             f"scale {scale.name} has no general prompts, and those of the tiny world are made for a model of 1.7 million "
-            "parameters: give a folder with your own train.jsonl, preference.jsonl and test.jsonl in R1LAB_GENERAL, or to a "
-            "stage with --general (format: data/general/README.md; data/general itself takes the tiny world's)"
+            "parameters. Set R1LAB_GENERAL, or a stage's --general, to a folder with your own train.jsonl, preference.jsonl and "
+            "test.jsonl: data/general/README.md shows their format. The folder data/general gives you the tiny world's"
         )
     return read_shipped("general", split)
 
@@ -52,7 +52,7 @@ def load_general(split: str, scale: Scale | None = None) -> list[dict[str, str]]
 def load_scale_problems(scale: Scale, split: str) -> list[dict[str, str]]:
     """The problems a scale trains (`train`) or is judged on (`validation`, `test`). Raises ValueError on another split.
 
-    Problems of the hub are split by `split_of`, whatever scale, tokenizer or limit chose them.
+    Problems of the hub are split by `split_of`, so their split does not depend on scale, tokenizer or limit.
     """
     if scale.problems == "tiny":
         return load_problems(split)

@@ -184,8 +184,8 @@ def load_worked_solutions(seed: int = 0) -> Iterator[dict[str, str]]:
 def hub_rows(scale: Scale, base: str, count: int = 2000) -> tuple[list[dict], dict]:
     """(at most `count` rows, facts): worked solutions in our tags that are well formed and fit the scale's lengths.
 
-    base: the model whose tokens are counted. The collections draw on the same competitions as the problems a scale is
-    judged on, so only prompts of the split `train` are taken.
+    base: the model whose tokens are counted. The collections come from the same competitions as the problems a scale is
+    evaluated on, so only prompts of the split `train` are taken.
     """
     from transformers import AutoTokenizer
 

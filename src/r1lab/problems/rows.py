@@ -1,4 +1,4 @@
-"""Rows of problems: reading their files, splitting them, and taking a balanced part."""
+"""Problems as rows: reads their files, splits them, and takes a balanced part."""
 
 import gzip
 import hashlib
@@ -54,8 +54,8 @@ def read_lines(path: Path, remedy: str) -> list[dict]:
 def split_of(prompt: str) -> str:
     """The split of a problem from the hub: "test" for 2% of all prompts, "validation" for 1%, else "train".
 
-    It hangs on the prompt alone, so a problem never changes sides when a list is longer, shorter or in another order, or
-    when another data set holds it too. Only letters and digits count, so a prompt printed differently is the same prompt.
+    The split depends on the prompt alone. So a problem keeps its split when a list gets longer, shorter or reordered, and
+    in every data set that contains it. Only letters and digits count, so a prompt printed differently is the same prompt.
     """
     letters = "".join(filter(str.isalnum, prompt.casefold()))
     place = int.from_bytes(hashlib.sha256(letters.encode()).digest()[:8], "big") % 100

@@ -56,7 +56,7 @@ def reward_set(weights: Mapping[str, float], **options: Mapping) -> dict[str, li
 def grade_many(texts: Sequence[str], rows: Sequence[dict], *, require_tags: bool = False) -> list[bool]:
     """Whether each completion solves its problem; a problem nobody can grade counts as not solved.
 
-    texts: completions; rows: their problems (`verifier` and what that needs: `solution`, `tests`, ...), in the same order.
+    texts: completions; rows: their problems (`verifier` and the columns it needs, such as `solution` or `tests`), in the same order.
     require_tags=True grades as the reward in training does: only the single `<answer>` after `</think>` counts.
     Identical (code, tests) and (gold, answer) pairs are checked once. Raises ValueError on an unknown verifier and on a
     column that no row of a verifier has.
@@ -89,20 +89,20 @@ def _grader(verifier: str, *, require_tags: bool = False) -> AnswerReward:
 def count_votes(texts: Sequence[str], row: dict) -> list[int | None]:
     """For each completion of the problem `row`, the index of the first one that gives the same answer.
 
-    Equal are answers that the verifier takes for equal, however they are spelled. None where there is no answer.
+    Two answers are the same if the verifier accepts one for the other, as with 0.5 and 1/2. None where there is no answer.
     """
     reward = _grader(row.get("verifier", "math"))
-    firsts: dict[str, int] = {}  # a spelling -> its vote
-    different: list[str] = []  # one spelling of each answer
+    firsts: dict[str, int] = {}  # a way to write an answer -> its vote
+    different: list[str] = []  # each answer in one way to write it
     votes: list[int | None] = []
     for place, text in enumerate(texts):
-        said = reward.vote(text, row)
-        if said is not None and said not in firsts:
-            equal = next((other for other in different if reward.same_vote(other, said, row)), None)
-            firsts[said] = place if equal is None else firsts[equal]
+        answer = reward.vote(text, row)
+        if answer is not None and answer not in firsts:
+            equal = next((other for other in different if reward.same_vote(other, answer, row)), None)
+            firsts[answer] = place if equal is None else firsts[equal]
             if equal is None:
-                different.append(said)
-        votes.append(None if said is None else firsts[said])
+                different.append(answer)
+        votes.append(None if answer is None else firsts[answer])
     return votes
 
 

@@ -371,7 +371,7 @@ class AccuracyReward(AnswerReward):
 
     name = "accuracy"
     verifier = "math"
-    # An evaluation leaves nothing ungraded for want of time, and does not take a sum for its result.
+    # An evaluation grades every answer, however long it takes, and does not accept "12+7" for 19.
     grading: ClassVar[dict] = {"budget_s": math.inf, "require_simplified": True}
 
     def __init__(
@@ -446,11 +446,11 @@ class AccuracyReward(AnswerReward):
 
     def vote(self, text: str, row: dict) -> str | None:
         gold = self._gold(row)
-        said = self._answer(text, gold) if gold else None
-        return exact.normalise(said) or None if said else None
+        answer = self._answer(text, gold) if gold else None
+        return exact.normalise(answer) or None if answer else None
 
     def same_vote(self, one: str, other: str, row: dict) -> bool:
-        """Numbers are compared exactly. Where the solution is no number, math-verify is asked, as for a grade."""
+        """Whether two votes mean the same answer: numbers exactly; if the solution is no number, by math-verify as in grading."""
         if too_costly(one) or too_costly(other):
             return False
         locale = row.get("locale") or self.locale

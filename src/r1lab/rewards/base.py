@@ -31,22 +31,22 @@ class Reward:
 class AnswerReward(Reward):
     """Base of the rewards that check an answer: one for each value of the column `verifier`, see `rewards.VERIFIERS`.
 
-    verifier: that value. grading: the options an evaluation uses. Every one takes `require_tags`: False also reads
-    answers outside `<answer>`, for evaluation.
+    verifier: that value. grading: the options that an evaluation passes. Every such reward takes `require_tags`; False, for
+    evaluations, also reads answers outside `<answer>`.
     """
 
     verifier = ""
     grading: ClassVar[dict] = {}
 
     def own_rows(self, verifier: Sequence[str | None] | None, count: int) -> list[bool]:
-        """Which rows of a mixed batch are its own: all of them when there is no `verifier` column."""
+        """For each row of a mixed batch, whether this reward grades it: all of them when there is no `verifier` column."""
         column = read_column({"verifier": verifier}, count, reward=self.name, needed=False)
         return [value is None or value == self.verifier for value in column]
 
     def vote(self, text: str, row: dict) -> str | None:
         """The answer of a completion to the problem `row`, or None when it gives none."""
-        said, _ = final_text(text)
-        return "".join(said.split()).casefold() or None
+        answer, _ = final_text(text)
+        return "".join(answer.split()).casefold() or None
 
     def same_vote(self, one: str, other: str, row: dict) -> bool:
         """Whether two different votes mean the same answer."""

@@ -85,10 +85,10 @@ def same_value(got: object, expected: object) -> bool:
 
 
 def find_code(text: str, function: str, *, require_tags: bool) -> str | None:
-    """The code a completion hands in: of its answer the last fenced block that defines `function`, or all of it.
+    """The code in the answer of a completion: its last fenced block that defines `function`, or the whole answer.
 
-    Without tags (require_tags=False) it is the code around the last `def` of that very name, with the imports and helpers
-    that stand directly above it; the full stop that ends the sentence is dropped. function: "" for a program.
+    With require_tags=False, an answer without tags is read too. Then the code starts at the last `def` of `function`, or at
+    the imports and helpers directly above it, and the full stop at its end is dropped. function: "" for a program.
     """
     if require_tags:
         code, tagged = tagged_answer(text), True
@@ -104,12 +104,12 @@ def find_code(text: str, function: str, *, require_tags: bool) -> str | None:
         return code.strip()
     if not function:
         return code
-    found = list(definition.finditer(code))
-    return _with_helpers(code.rstrip(". \t\n"), found[-1].start()) if found else None
+    matches = list(definition.finditer(code))
+    return _with_helpers(code.rstrip(". \t\n"), matches[-1].start()) if matches else None
 
 
 _CODE_LINE = re.compile(r"(?:import|from|def|class)\b|@|#|\w+ *=|[ \t)\]}]|$")
-LONGEST_CODE = 20_000  # characters that are parsed
+LONGEST_CODE = 20_000  # characters; longer code is not searched for helpers
 
 
 def _with_helpers(code: str, start: int) -> str:
@@ -117,7 +117,7 @@ def _with_helpers(code: str, start: int) -> str:
     above = code[:start].split("\n")
     first = len(above) - 1
     if above[first].strip() or len(code) > LONGEST_CODE:
-        return code[start:]  # in the middle of a sentence
+        return code[start:]  # the `def` is in the middle of a line of text, so nothing above it is code
     while first and _CODE_LINE.match(above[first - 1]):
         first -= 1
     whole = textwrap.dedent("\n".join(above[first:]) + code[start:])
@@ -137,7 +137,7 @@ class CodeReward(AnswerReward):
     """
 
     name = verifier = "code"
-    grading: ClassVar[dict] = {"budget_s": math.inf}  # an evaluation leaves nothing ungraded for want of time
+    grading: ClassVar[dict] = {"budget_s": math.inf}  # an evaluation grades every answer
 
     def __init__(
         self, *, binary: bool = False, require_tags: bool = True, budget_s: float = BUDGET_S
@@ -171,7 +171,7 @@ class CodeReward(AnswerReward):
         return scores
 
     def vote(self, text: str, row: dict) -> str | None:
-        """Code is compared by its characters alone: running it would take the hidden tests."""
+        """The code of a completion without spaces. Votes are compared as text, because running them would take hidden tests."""
         tests = read_tests(row.get("tests"))
         code = find_code(text, tests.function if tests else "", require_tags=False)
         return "".join((code or final_text(text)[0]).split()).lower() or None

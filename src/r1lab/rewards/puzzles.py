@@ -121,29 +121,29 @@ class LogicReward(AnswerReward):
         if not read_names(solution):
             return None
         read = _reader(solution)
-        said = read(tagged_answer(text)) if self.require_tags else _said(text, read)
-        return float(said == read(solution))
+        answer = read(tagged_answer(text)) if self.require_tags else _untagged_answer(text, read)
+        return float(answer == read(solution))
 
     def vote(self, text: str, row: dict) -> str | None:
-        said = _said(text, _reader(row.get("solution") or row.get("answer")))
-        if not said:
+        answer = _untagged_answer(text, _reader(row.get("solution") or row.get("answer")))
+        if not answer:
             return None
-        return repr(
-            said if isinstance(said, tuple) else sorted(said.items() if isinstance(said, dict) else said)
-        )
+        if isinstance(answer, tuple):  # an order: Ani > Budi is another answer than Budi > Ani
+            return repr(answer)
+        return repr(sorted(answer.items() if isinstance(answer, dict) else answer))
 
 
 def _reader(solution: object) -> Callable:
-    """How a solution is read, and so its answers: as an order, as roles, or as a set of names."""
+    """The function that reads a solution and its answers: as an order, as roles, or as a set of names."""
     return next((read for read in (read_order, read_roles) if read(solution)), read_names)
 
 
-def _said(text: str, read: Callable):
-    """What a completion answers when it is not held to the tags."""
-    said, tagged = final_text(text)
+def _untagged_answer(text: str, read: Callable):
+    """The answer of a completion, also where it has no tags."""
+    final, tagged = final_text(text)
     if not tagged and read is read_names:
-        return spoken_names(said)
-    return read(said if tagged else _spoken(said, ANSWER_IS))
+        return spoken_names(final)
+    return read(final if tagged else _spoken(final, ANSWER_IS))
 
 
 # ------------------------------------------------------------------------------------------------ countdown
@@ -240,7 +240,7 @@ class CountdownReward(AnswerReward):
         return float(used == allowed if self.use_all else used <= allowed)
 
     def _sides(self, text: str) -> list[str]:
-        """The answer of a completion, cut at its equals signs; [""] without one."""
+        """The answer of a completion, split at its equals signs; [""] if there is no answer."""
         said, tagged = (tagged_answer(text), True) if self.require_tags else final_text(text)
         if not said or len(said) > LONGEST_ANSWER:
             return [""]
@@ -249,6 +249,6 @@ class CountdownReward(AnswerReward):
         return normalise(said if boxed is None else boxed).split("=")
 
     def vote(self, text: str, row: dict) -> str | None:
-        """Expressions are equal that use the same numbers for the same value."""
+        """The value and the numbers of an expression: two expressions that share both are the same vote."""
         result = read_expression(self._sides(text)[0])
         return f"{result[0]} from {sorted(result[1].elements())}" if result else None

@@ -247,7 +247,7 @@ def train_dpo(
 
     parents = find_parents(scale, "align", folders)
     pairs = preference_pairs(general_prompts(scale), seed)
-    load_general("test", scale)  # read at the end, so that a missing file is an error now
+    load_general("test", scale)  # needed after training; a missing file must fail now, not then
     set_threads()
     policy, tokenizer = load_trainable(scale, parents["reject"])
     trainer = DPOTrainer(

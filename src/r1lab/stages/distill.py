@@ -47,7 +47,7 @@ LOOKED_AT = 160  # problems of the validation split
 class Stopwatch(TrainerCallback):
     """Counts the seconds of a training, looks at validation with the clock stopped, and ends it when `budget` is spent.
 
-    `curve` holds rows of step, seconds, greedy and sampled accuracy. tokenizer: None takes the trainer's. spent: seconds
+    `curve` holds rows of step, seconds, greedy and sampled accuracy. tokenizer: None means the trainer's. spent: seconds
     used before training. With every checkpoint the state goes to `folder`, and `resume` takes it up again.
     """
 

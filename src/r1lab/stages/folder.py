@@ -110,17 +110,17 @@ def last_checkpoint(output: Path | str) -> str | None:
 
 
 def keep_newest(output: Path | str, step: int) -> None:
-    """Remove old checkpoints: the KEPT newest whole ones stay, and always the one of `step`, which was just saved.
+    """Remove all checkpoints but the KEPT newest whole ones, the one of `step`, and the newest in the folder.
 
-    Another process may still be writing its part of that one, so it can look damaged. The newest in the folder stays too.
-    transformers goes by time of change, and a clock that was set back makes it remove the newest.
+    The one of `step` was just saved. Another process may still be writing its part of it, so it can look damaged.
+    transformers sorts by time of change instead, and removes the newest one after the clock was set back.
     """
     folders, whole = checkpoints(output), 0
-    spared = {f"checkpoint-{step}", *(folder.name for folder in folders[:1])}
+    protected = {f"checkpoint-{step}", *(folder.name for folder in folders[:1])}
     for folder in folders:
         damaged = find_damage(folder) is not None
         whole += not damaged
-        if folder.name not in spared and (damaged or whole > KEPT):
+        if folder.name not in protected and (damaged or whole > KEPT):
             shutil.rmtree(folder)
 
 
@@ -140,7 +140,7 @@ def explained(output: Path | str) -> Iterator[None]:
         yield
     except (OSError, RuntimeError, SafetensorError, FloatingPointError) as error:
         said = str(error)
-        # The first is torch's, where transformers samples; the second is that of `r1lab.engine`.
+        # The first text is torch's, when transformers samples. The second comes from `r1lab.engine`.
         if "probability tensor contains" in said or "probabilities are not numbers" in said:
             raise FloatingPointError(
                 "the policy's probabilities are no numbers any more, most likely of a rate too high: lower it and go on "

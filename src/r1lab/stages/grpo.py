@@ -126,7 +126,7 @@ def machine_args(scale: Scale, output: Path | str) -> dict[str, Any]:
         "fp16": scale.dtype == "float16",
         "gradient_checkpointing": scale.name != "tiny",
         "dataloader_num_workers": 0,
-        # Said although they are the defaults: Unsloth fills what is not said with values of its own.
+        # Set although they are the defaults, because Unsloth replaces what is not set by values of its own.
         "optim": "adamw_torch_fused",
         "weight_decay": 0.0,
         "seed": 0,
@@ -193,13 +193,13 @@ def make_grpo_trainer(
     # The arguments first: they set up the processes, and DeepSpeed shards a model only when it is loaded after that.
     args = make_grpo_args(scale, output, reward_weights=rewards["reward_weights"], **overrides)
     policy, tokenizer = load_trainable(scale, model)
-    # vLLM reads the base's settings from the hub, not what we hold. Unsloth turns `use_vllm` on later, in its trainer.
+    # vLLM reads the base's end tokens from the hub, not from our model. Unsloth turns `use_vllm` on later, in its trainer.
     if args.use_vllm or getattr(policy, "vllm_engine", None) is not None:
         args.generation_kwargs = {"stop_token_ids": end_tokens(policy, tokenizer)} | (
             args.generation_kwargs or {}
         )
     with warnings.catch_warnings():
-        # TRL calls the hook experimental; the range of TRL's versions in pyproject.toml is our answer to that.
+        # TRL warns that the hook may change. pyproject.toml limits the versions of TRL for that reason.
         warnings.filterwarnings("ignore", message="You are using 'rollout_func'")
         trainer = trainer_class(scale)(
             model=policy,
@@ -262,7 +262,7 @@ def is_sharded(model) -> bool:
 
 
 class FiniteReward:
-    """The same reward, but a value that is NaN or infinite raises ValueError. Can be pickled if the reward can.
+    """The same reward, but a value that is NaN or infinite raises ValueError. It can be pickled if the reward can.
 
     TRL takes NaN for None, "not mine to judge", so a reward that divides by zero would go unnoticed.
     """

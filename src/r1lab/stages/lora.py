@@ -20,11 +20,11 @@ HELD: dict[str, tuple[Any, Any]] = {}  # the one base in memory: its name -> (mo
 
 
 def load_lora(scale: Scale, model: str | Path | None = None, base: str | None = None) -> tuple[Any, Any]:
-    """(model, tokenizer): the scale's base, or `model`, with adapters to train. base: of the checkpoint `model`, if that
-    holds adapters.
+    """(model, tokenizer): the scale's base, or `model`, with adapters to train.
 
-    The adapters are fresh ones, or those of the checkpoint `model`, so that every stage's adapter stands on the same
-    base. A second call hands out the same model with its adapters reset: save what was trained before.
+    base: the model under the adapters, if the checkpoint `model` consists of adapters. The adapters are
+    fresh ones, or those of that checkpoint, so that every stage's adapter stands on the same base. A second call
+    returns the same model with its adapters reset: save what was trained before.
     """
     policy, tokenizer = hold(scale, base or str(model or scale.model))
     for module in policy.modules():
@@ -137,9 +137,9 @@ def sample(
 
 
 def rest_engine(model) -> None:
-    """Put vLLM to sleep before a training that does not sample, so that its memory is free; sampling wakes it up again.
+    """Free the GPU memory of vLLM before a training that does not sample. vLLM sleeps until sampling wakes it up again.
 
-    Only an engine that was started in standby can sleep. Other models have none, and nothing happens.
+    Only a vLLM engine that was started in standby can sleep. For other models nothing happens.
     """
     engine = getattr(model, "vllm_engine", None)
     if engine is not None and os.environ.get("UNSLOTH_VLLM_STANDBY") == "1":
@@ -148,7 +148,7 @@ def rest_engine(model) -> None:
 
 @contextmanager
 def _inference(model):
-    """Unsloth's fast forward pass for the time of the block. Without it, sampling from a model in training is noise."""
+    """Use Unsloth's fast forward pass inside the block. In training mode, Unsloth's model would sample noise."""
     was_training = model.training
     model.for_inference()
     try:

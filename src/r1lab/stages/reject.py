@@ -242,7 +242,7 @@ def train_reject(
     set_threads()
     parents = find_parents(scale, "reject", folders)
     general = load_general("train", scale)
-    load_general("test", scale)  # read at the end, so that a missing file is an error now
+    load_general("test", scale)  # needed after training; a missing file must fail now, not then
     pool = make_pool(
         scale, parents["reason"], output, seed=seed, resume=resume, prompts=prompts, samples=samples
     )

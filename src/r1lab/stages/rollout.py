@@ -1,4 +1,4 @@
-"""TRL's GRPO trainer samples with `r1lab.engine`, through TRL's hook `rollout_func`."""
+"""Sampling with `r1lab.engine` inside TRL's GRPO trainer, through TRL's hook `rollout_func`."""
 
 import inspect
 from typing import Any
@@ -13,8 +13,8 @@ from r1lab.scale import Scale
 def engine_options(scale: Scale, model, args) -> dict[str, Any]:
     """{"rollout_func": ...} for TRL's GRPO trainer, or {} where TRL samples by itself.
 
-    That is where TRL is too old for the hook (1.14), where another engine is asked for (vLLM, Unsloth), where the model may
-    be sharded (every scale but tiny), and where `args` ask for something that `engine.generate` does not do.
+    TRL samples by itself in four cases. TRL 1.14 has no such hook. vLLM and Unsloth are engines of their own. At every scale
+    but tiny the model may be sharded. And `args` may ask for something that `engine.generate` does not do.
     """
     from trl import GRPOTrainer
 
@@ -27,13 +27,13 @@ def engine_options(scale: Scale, model, args) -> dict[str, Any]:
 
 
 def sample_with_engine(prompts: list, trainer) -> dict[str, list]:
-    """What `rollout_func` must return for `prompts`, in which every prompt stands once for each completion of its group.
+    """Token ids of the prompts and of one completion each, with log-probabilities, as `rollout_func` must return them.
 
-    Lists of token ids and log-probabilities. TRL uses these log-probabilities only to correct for another engine's
-    rounding, and only with vLLM; the loss stays the on-policy one.
+    prompts: each one repeated for every completion of its group. With vLLM, TRL uses the log-probabilities to correct for
+    vLLM's rounding. Here it does not use them, and the loss is on-policy.
     """
     args, model = trainer.args, trainer.accelerator.unwrap_model(trainer.model)
-    prompt_ids, _, _ = trainer._tokenize_prompts(prompts)  # the very ids that TRL would have continued
+    prompt_ids, _, _ = trainer._tokenize_prompts(prompts)  # the ids that TRL itself would continue
     completions = engine.generate(
         model,
         prompt_ids,
@@ -41,8 +41,8 @@ def sample_with_engine(prompts: list, trainer) -> dict[str, list]:
         max_new_tokens=args.max_completion_length,
         temperature=args.temperature,
         top_p=args.top_p,
-        # From torch's own random numbers, whose state is part of every checkpoint: a run that was killed and resumed
-        # samples what it would have sampled.
+        # Every checkpoint holds the state of torch's random numbers. So a run that was killed and resumed samples the
+        # same completions as one that was not.
         seed=int(torch.randint(2**62, ())),
         rows=rows_at_once(model, max(map(len, prompt_ids)) + args.max_completion_length),
     )

@@ -30,7 +30,7 @@ def zero_rewards(more: Mapping[str, float] | None = None, **options: Mapping) ->
 
     more: further rewards with their weights, and options for them (as in `reward_set`): later stages add to R1-Zero's.
     """
-    # One reward per verifier, which scores the rows that name it and no others, and the format.
+    # One reward per verifier, which scores only the problems that name it, and one for the format.
     weights = {reward.name: 1.0 for reward in VERIFIERS.values()}
     weights |= {"format": FORMAT_WEIGHT, **(more or {})}
     # An answer must be worked out: `12+7` equals 19, but handing the question back is no answer.
