@@ -32,7 +32,7 @@ REWARDS = reward_set(WEIGHTS, accuracy={"require_simplified": True})
 
 
 def train(model, tokenizer, *, steps: int, seed: int = 0):
-    """Mean reward, mean tokens a completion, and number of groups with different rewards, after each step of training."""
+    """Train `model` in place and yield after each step: mean reward, mean tokens, and groups with different rewards."""
     problems = load_problems("train")
     random.Random(seed).shuffle(problems)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
@@ -79,7 +79,7 @@ def compare_with_group(rewards: torch.Tensor) -> torch.Tensor:
 
 
 def learn(model, optimizer, prompts, completions, advantages) -> None:
-    """One optimizer step. It makes completions with a positive advantage more probable, the others less."""
+    """One optimizer step: makes completions with a positive advantage more probable, and with a negative one less."""
     tokens = sum(map(len, completions))
     for start in range(0, len(completions), GROUP_SIZE):
         group = slice(start, start + GROUP_SIZE)

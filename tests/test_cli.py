@@ -108,7 +108,7 @@ def test_any_checkpoint_is_judged_on_a_benchmark_and_compared_in_pairs(tmp_path,
     how = ["--benchmark", "gsm8k", "--samples", "4"]
     assert main(["eval", "tiny-base", *how, "--output", str(tmp_path / "base.json")]) == 0
     said = capsys.readouterr().out
-    assert "gsm8k: 6 problems, left out: {'blank': 1}" in said and "maj@4" in said and "pass@4" in said
+    assert "gsm8k: 6 problems, skipped: {'blank': 1}" in said and "maj@4" in said and "pass@4" in said
     assert main(["eval", "tiny-zero", *how, "--before", str(tmp_path / "base.json")]) == 0
     said = capsys.readouterr().out
     assert "sampled_accuracy: +" in said and "paired bootstrap" in said and "exact McNemar" in said

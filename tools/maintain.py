@@ -25,7 +25,10 @@ COMMANDS = {
         run_later("bench_kernel", "main"),
         "time and memory of the GRPO loss against TRL and Liger",
     ),
-    "bench-engine": (run_later("bench_engine", "main"), "sampling and a training step by hand against TRL's"),
+    "bench-engine": (
+        run_later("bench_engine", "main"),
+        "time of sampling and of a training step, against TRL",
+    ),
     "ship": (run_later("bench_stages", "main_ship"), "the checkpoints of bench-stages into data/models/"),
 }
 

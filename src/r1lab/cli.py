@@ -127,7 +127,7 @@ def main_eval(argv: list[str]) -> None:
         from r1lab.problems.hub import load_benchmark
 
         problems, dropped = load_benchmark(options.benchmark, limit=options.limit)
-        print(f"{options.benchmark}: {len(problems)} problems, left out: {dict(dropped) or 'none'}")
+        print(f"{options.benchmark}: {len(problems)} problems, skipped: {dict(dropped) or 'none'}")
     else:
         problems = load_scale_problems(scale, options.split)
         problems = take_balanced(problems, options.limit or len(problems))

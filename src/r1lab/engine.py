@@ -10,7 +10,7 @@ again. Done naively, every new token costs a forward pass over the whole text so
 4. Random numbers that belong to a completion, not to a batch. The same seed gives the same completions whether one row or
    five hundred are sampled side by side.
 
-The engine calls the layers of the model that transformers loaded, so the weights stay there, and LoRA adapters work too.
+The engine calls the layers of the model that transformers loaded, so it copies no weights, and LoRA adapters work too.
 """
 
 from typing import NamedTuple

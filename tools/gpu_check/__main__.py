@@ -192,7 +192,7 @@ def verdict(folder: Path, names: list[str]) -> bool:
 
 
 def main() -> int:
-    """Run the chosen steps in order, then say what held; the exit status is 1 if one did not finish."""
+    """The exit status: 1 if a step did not finish. Runs the chosen steps in order and prints which claims held."""
     parser = argparse.ArgumentParser(description="What this project claims about a GPU, measured on one.")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="some of the measurements")
     parser.add_argument(

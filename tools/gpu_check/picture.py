@@ -23,7 +23,7 @@ def draw(folder: Path) -> Path:
 
 
 def empty(ax, title: str) -> None:
-    """A panel that says that its step was not measured."""
+    """Mark a panel as not measured."""
     ax.set_title(title)
     ax.text(0.5, 0.5, "not measured", ha="center", va="center", transform=ax.transAxes, color="#777777")
     ax.set_xticks([]), ax.set_yticks([])
@@ -77,7 +77,7 @@ def draw_zero(ax, runs: dict[str, list[dict]]) -> None:
 
 
 def draw_steps(ax, rows: list[dict]) -> None:
-    """Peak memory of one optimizer step with and without the kernel; the seconds stand beside the bars."""
+    """Peak memory of one optimizer step with and without the kernel; the seconds are printed beside the bars."""
     steps = [row for row in rows if "scale" in row]
     title = "One GRPO step of Qwen3-4B's size: peak memory and time"
     if not steps:

@@ -28,7 +28,7 @@ def load_general(split: str, scale: Scale | None = None) -> list[dict[str, str]]
     folder = os.environ.get("R1LAB_GENERAL")
     if folder:
         path = Path(folder) / f"{split}.jsonl"
-        rows = read_lines(path, "write it again")
+        rows = read_lines(path, "write this file again")
         if (
             not rows
             or not all(set(row) >= GENERAL_KEYS for row in rows)
@@ -50,7 +50,7 @@ def load_general(split: str, scale: Scale | None = None) -> list[dict[str, str]]
 
 
 def load_scale_problems(scale: Scale, split: str) -> list[dict[str, str]]:
-    """The problems a scale trains (`train`) or is judged on (`validation`, `test`). Raises ValueError on another split.
+    """The problems a scale trains on (`train`) or is evaluated on (`validation`, `test`). Raises ValueError on another split.
 
     Problems of the hub are split by `split_of`, so their split does not depend on scale, tokenizer or limit.
     """

@@ -241,12 +241,12 @@ class CountdownReward(AnswerReward):
 
     def _sides(self, text: str) -> list[str]:
         """The answer of a completion, split at its equals signs; [""] if there is no answer."""
-        said, tagged = (tagged_answer(text), True) if self.require_tags else final_text(text)
-        if not said or len(said) > LONGEST_ANSWER:
+        answer, tagged = (tagged_answer(text), True) if self.require_tags else final_text(text)
+        if not answer or len(answer) > LONGEST_ANSWER:
             return [""]
-        boxed = last_boxed(said)
-        said = said if tagged else _spoken(said, ANSWER_IS)
-        return normalise(said if boxed is None else boxed).split("=")
+        boxed = last_boxed(answer)
+        answer = answer if tagged else _spoken(answer, ANSWER_IS)
+        return normalise(answer if boxed is None else boxed).split("=")
 
     def vote(self, text: str, row: dict) -> str | None:
         """The value and the numbers of an expression: two expressions that share both are the same vote."""

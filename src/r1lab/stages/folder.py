@@ -143,7 +143,7 @@ def explained(output: Path | str) -> Iterator[None]:
         # The first text is torch's, when transformers samples. The second comes from `r1lab.engine`.
         if "probability tensor contains" in said or "probabilities are not numbers" in said:
             raise FloatingPointError(
-                "the policy's probabilities are no numbers any more, most likely of a rate too high: lower it and go on "
+                "the policy's probabilities are no numbers any more, most likely because the learning rate is too high: lower it and go on "
                 f"with --resume {resume_point(output)}"
             ) from error
         full = isinstance(error, OSError) and error.errno in FULL
