@@ -56,10 +56,10 @@ class Step:
 
 
 STEPS = (
-    Step(("correctness",), 50, "the kernel against float64, every loss and dtype"),
+    Step(("correctness",), 45, "the kernel against float64, every loss and dtype"),
     Step(("speed",), 120, "the kernel at the shapes of Qwen3-4B against TRL and full logits"),
-    Step(("zero-float32", "zero-bfloat16"), 100, "R1-Zero of the tiny world, in two precisions side by side"),
-    Step(("qwen3",), 120, "one GRPO step of Qwen3-4B's size, random weights"),
+    Step(("zero-float32", "zero-bfloat16"), 110, "R1-Zero of the tiny world, in two precisions side by side"),
+    Step(("qwen3",), 115, "a GRPO step of Qwen3-4B's size, random weights"),
     Step(("smollm2",), 90, "SmolLM2-135M, if its weights are here: GRPO on stories"),
 )
 

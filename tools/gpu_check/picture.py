@@ -79,11 +79,12 @@ def draw_zero(ax, runs: dict[str, list[dict]]) -> None:
 def draw_steps(ax, rows: list[dict]) -> None:
     """Peak memory of one optimizer step with and without the kernel; the seconds are printed beside the bars."""
     steps = [row for row in rows if "scale" in row]
-    title = "One GRPO step of Qwen3-4B's size: peak memory and time"
+    title = "A GRPO step of Qwen3-4B's size: peak memory and time"
     if not steps:
         return empty(ax, title)
     labels = [
-        f"{r['scale']}, {r['completion_tokens']} tokens, {'r1lab' if r['kernel'] else 'TRL'}" for r in steps
+        f"{r['scale']}, {r['completions']} x {r['completion_tokens']} tokens, {'r1lab' if r['kernel'] else 'TRL'}"
+        for r in steps
     ]
     peaks = [row["peak_gib"] or 0 for row in steps]
     ax.barh(range(len(steps)), peaks, color=[PALETTE[0] if row["kernel"] else PALETTE[1] for row in steps])
