@@ -140,7 +140,7 @@ def step_of(model, scale, length: int, kernel: bool, steps: int, device: str) ->
             train_dataset=Dataset.from_list([{"prompt": "2"}] * 64),
             processing_class=number_tokenizer(vocabulary),
             rollout_func=rollouts,
-            callbacks=[clock(keep, range(1, steps + 1), budget=600)],
+            callbacks=[clock(keep, range(1, steps + 1))],
         )
         trainer.remove_callback(PrinterCallback)
         gc.collect()  # the trainer before this one and its optimizer
