@@ -54,14 +54,19 @@ def compare_with_float64(
     out = fused_grpo_loss(hidden, weight, ids, mask, advantages, spec=spec, rows_per_chunk=5, **before)
     (out.loss * 1024).backward()  # a loss scale, without which float16 has no room for gradients
     return {
-        "logp": float((out.logp - logp.detach())[mask].abs().max()),
-        "loss": float((out.loss - wanted).abs() / wanted.abs().clamp(min=1)),
+        "logp": size_of((out.logp - logp.detach())[mask].abs().max()),
+        "loss": size_of((out.loss - wanted).abs() / wanted.abs().clamp(min=1)),
         "hidden": relative(hidden.grad / 1024, exact[0].grad),
         "weight": relative(weight.grad / 1024, exact[1].grad) if weight.requires_grad else 0.0,
     }
 
 
 def relative(got, wanted) -> float:
-    """|got - wanted| / |wanted|; NaN counts as infinite."""
-    error = float((got.double() - wanted).norm() / wanted.norm().clamp(min=1e-12))
+    """|got - wanted| / |wanted|, in the Frobenius norm."""
+    return size_of((got.double() - wanted).norm() / wanted.norm().clamp(min=1e-12))
+
+
+def size_of(error) -> float:
+    """An error as a number. NaN counts as infinite: `max` would pass over it."""
+    error = float(error)
     return error if error == error else float("inf")
