@@ -55,12 +55,8 @@ def generate(
     randoms = torch.rand(max_new_tokens, len(prompts), generator=generator)
     # Prompts of similar length share a batch: the shorter ones need room up to the longest.
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), prompts[i], i))
-    completions, training, threads = {}, model.training, torch.get_num_threads()
+    completions, training = {}, model.training
     model.eval()  # no dropout: the completions must come from the policy itself
-    # In a tiny model a matrix product takes 50 microseconds. Sharing it with a second thread takes as long again, and
-    # ten times as long while another program uses the other core.
-    if model.device.type == "cpu" and model.config.hidden_size <= 512:
-        torch.set_num_threads(1)
     try:
         for start in range(0, len(order), rows):
             chosen = order[start : start + rows]
@@ -68,7 +64,6 @@ def generate(
             batch = _sample_batch(_base_model(model), batch, ends, randoms[:, chosen], temperature, top_p)
             completions.update(zip(chosen, batch, strict=True))
     finally:
-        torch.set_num_threads(threads)
         model.train(training)
     return [completions[i] for i in range(len(prompts))]
 
