@@ -94,6 +94,7 @@ class Scripted(module.KernelGRPOTrainer):
 module.KernelGRPOTrainer = Scripted
 scale = replace(SCALES["tiny"], groups=4, group_size=4, max_completion_tokens=48)
 run = make_zero_trainer(scale, sys.argv[1], max_steps=2, warmup_steps=0, save_strategy="no")
+run.rollout_func = None  # the engine would sample
 run.train()
 if run.accelerator.is_main_process:
     torch.save(run.model.state_dict(), os.path.join(sys.argv[1], "weights.pt"))
