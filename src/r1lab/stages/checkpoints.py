@@ -1,37 +1,16 @@
-"""The ladder of stages: which checkpoint each one starts from, where to find it, and the card it leaves behind."""
+"""Checkpoints of the stages: where each one lies, which it starts from, and the card it gets."""
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
+from r1lab.files import write_json
 from r1lab.policy import save_tokenizer
+from r1lab.recipe import PRETRAINED, STAGES
 from r1lab.scale import DATA, Scale, output_folder
-from r1lab.stages.grpo import is_sharded, write_json
 
-RECORD = "stage.json"  # written last, so a folder without it was cut off by a crash
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One rung: the notebook's word for it, the model the repository ships of it, the checkpoints it starts from."""
-
-    title: str
-    ships: str
-    needs: tuple[str, ...] = ()
-
-
-STAGES = {
-    "base": Stage("base", "tiny-base"),
-    "zero": Stage("R1-Zero", "tiny-zero", ("base",)),
-    "cold_start": Stage("cold start SFT", "tiny-r1-sft1", ("base", "zero")),
-    "reason": Stage("reasoning RL", "tiny-r1-reason", ("cold_start",)),
-    "reject": Stage("rejection sampling, SFT 2", "tiny-r1-sft2", ("base", "reason")),
-    "align": Stage("all-scenario RL: R1", "tiny-r1", ("reject",)),
-    "student_base": Stage("student base", "tiny-student-base"),
-    "distill": Stage("distilled student", "tiny-student", ("student_base", "align")),
-}
-PRETRAINED = ("base", "student_base")
+# Written last, so a folder without it was cut off by a crash.
+RECORD = "stage.json"
 
 
 def find_stage(scale: Scale, name: str, folder: Path | str | None = None) -> str:
@@ -61,14 +40,20 @@ def find_stage(scale: Scale, name: str, folder: Path | str | None = None) -> str
     return str(path)
 
 
-def find_parents(scale: Scale, name: str, folders: dict[str, Path | str] | None = None) -> dict[str, str]:
-    """Paths of all checkpoints that stage `name` starts from; `folders` replaces some. Raises as `find_stage` does."""
-    given = folders or {}
-    if stray := sorted(set(given) - set(STAGES[name].needs)):
+def find_parents(
+    scale: Scale, name: str, folders: dict[str, Path | str] | None = None, *, instead: str | None = None
+) -> dict[str, str]:
+    """{stage: path} of all checkpoints that stage `name` starts from; `folders` replaces some paths.
+
+    instead: the one stage that a control starts from. Raises as `find_stage` does, and ValueError for a parent that the
+    stage does not have.
+    """
+    given, needs = folders or {}, (instead,) if instead else STAGES[name].needs
+    if stray := sorted(set(given) - {*needs, *STAGES[name].needs}):
         raise ValueError(
             f"stage {name} does not start from {', '.join(stray)}: it needs {', '.join(STAGES[name].needs)}"
         )
-    return {parent: find_stage(scale, parent, given.get(parent)) for parent in STAGES[name].needs}
+    return {parent: find_stage(scale, parent, given.get(parent)) for parent in needs}
 
 
 def save_stage(
@@ -85,8 +70,8 @@ def save_stage(
 ) -> None:
     """Save a finished stage in `output`: weights, tokenizer, `stage.json` and a card.
 
-    recipe: one or two sentences for the card. seconds: of training. Of several processes only the first writes; weights
-    that are spread over them `run_trainer` has gathered and saved.
+    recipe: one or two sentences for the card. seconds: of training. Of several processes only the first writes. Sharded
+    weights are not saved here: `runner.run_trainer` has done it.
     """
     if int(os.environ.get("RANK", "0")):
         return
@@ -107,10 +92,15 @@ def save_stage(
     write_json(record, output / RECORD)
 
 
+def is_sharded(model) -> bool:
+    """Whether this process holds a part of the weights only (ZeRO-3, FSDP2)."""
+    return any(hasattr(p, "ds_id") or hasattr(p, "full_tensor") for p in model.parameters())
+
+
 def stage_card(record: dict, evaluation: str = "") -> str:
     """The card of a checkpoint; `evaluation` is a Markdown table."""
     parents = ", ".join(f"`{folder}` ({STAGES[name].title})" for name, folder in record["parents"].items())
-    judged = (
+    results = (
         evaluation
         or "Not evaluated yet: `python -m r1lab eval FOLDER` does it; the shipped models carry their table."
     )
@@ -127,7 +117,7 @@ Stage `{record["stage"]}` of the R1 recipe ({STAGES[record["stage"]].title}), at
 
 ## Evaluation
 
-{judged}
+{results}
 """
 
 

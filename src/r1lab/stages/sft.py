@@ -7,71 +7,61 @@ from typing import Any
 from r1lab.policy import set_threads
 from r1lab.prompts import render_prompt
 from r1lab.scale import Scale
-from r1lab.stages.grpo import MetricsLog, build_config, load_trainable, machine_args, run_trainer, share_step
+from r1lab.stages.callbacks import MetricsLog
+from r1lab.stages.config import make_sft_args
+from r1lab.stages.grpo import load_trainable
 from r1lab.stages.lora import rest_engine
 
 
-def make_sft_args(scale: Scale, output: Path | str, **overrides: Any):
-    """The `trl.SFTConfig` of a scale; `overrides` replace any of its fields. Raises ValueError on an unknown field."""
-    from trl import SFTConfig
+def render_row(row: dict, tokenizer, template: str) -> str:
+    """The very text that stands before the reply to `row["prompt"]`.
 
-    tiny = scale.name == "tiny"
-    micro_batch, passes = share_step(32, 0 if tiny else 2)
-    values = {
-        **machine_args(scale, output),
-        "per_device_train_batch_size": micro_batch,
-        "gradient_accumulation_steps": passes,
-        "num_train_epochs": 3 if tiny else 1,
-        "learning_rate": 1e-3 if tiny else 1e-4,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": 5,
-        "max_length": scale.max_prompt_tokens + scale.longest_answer,
-        "completion_only_loss": True,  # the prompt is given, not learned
-        "loss_type": "nll",
-        # Packing glues documents together. Without a flash-attention kernel each would attend to its neighbours, so
-        # on a CPU the batches are padded and sorted by length instead.
-        "packing": False,
-        "train_sampling_strategy": "group_by_length" if tiny else "random",
-    }
-    return build_config(SFTConfig, values, overrides)
+    Rendering here, and not in the trainer, keeps the boundary between prompt and completion where the policy meets it
+    when it samples.
+    """
+    messages = render_prompt(row["prompt"], template=template, language=row["language"])
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
 
 
 def sft_dataset(rows: Iterable[dict], tokenizer, template: str):
     """A `datasets.Dataset` with `prompt` and `completion` as the very texts the policy will see.
 
-    rows: {"prompt": question, "completion": reply, "language": "en" or "id"}. Rendering here, and not in the trainer,
-    keeps the seam between prompt and completion where the policy meets it when it samples.
+    rows: {"prompt": question, "completion": reply, "language": "en" or "id"}. The end token closes each completion.
     """
     from datasets import Dataset
 
-    def rendered(row: dict) -> dict[str, str]:
-        messages = render_prompt(row["prompt"], template=template, language=row["language"])
-        prompt = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return {"prompt": prompt, "completion": row["completion"] + tokenizer.eos_token}
+    return Dataset.from_list(
+        [
+            {
+                "prompt": render_row(row, tokenizer, template),
+                "completion": row["completion"] + tokenizer.eos_token,
+            }
+            for row in rows
+        ]
+    )
 
-    return Dataset.from_list([rendered(row) for row in rows])
 
-
-def train_sft(
+def make_sft_trainer(
     scale: Scale,
-    rows: Iterable[dict],
     output: Path | str,
     *,
+    rows: Iterable[dict],
     model: str | Path,
-    resume: bool = False,
     show=None,
     callbacks: Iterable = (),
     **overrides: Any,
-) -> dict[str, Any]:
-    """Fine-tune the checkpoint `model` on `rows`; returns {"history", "seconds", "trainer"} and saves nothing but
-    checkpoints to resume from. Raises ValueError when there are no rows."""
+):
+    """An SFT trainer of the checkpoint `model` on `rows` (see `sft_dataset`) that writes to `output`.
+
+    overrides: fields of `trl.SFTConfig`. Raises ValueError when there are no rows.
+    """
     from transformers import PrinterCallback
     from trl import SFTTrainer
 
     rows = list(rows)
     if not rows:
         raise ValueError(
-            "there are no rows to learn from: no reply passed the filters, so sample more or look at what they drop"
+            "there are no rows to learn from: no reply passed the filters, so sample more or look at what they reject"
         )
     set_threads()
     policy, tokenizer = load_trainable(scale, model)
@@ -84,4 +74,4 @@ def train_sft(
         callbacks=[MetricsLog(Path(output) / "metrics.json", show=show), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)
-    return run_trainer(trainer, resume=resume)
+    return trainer

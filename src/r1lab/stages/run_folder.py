@@ -10,21 +10,22 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 KEPT = 2  # checkpoints: should the newest be damaged, there is one before it
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_held: set[Path] = set()  # by this process
+_locked: set[Path] = set()  # by this process
 
 
 @contextlib.contextmanager
-def own_folder(output: Path | str) -> Iterator[None]:
-    """Hold `output` for one run; the system lets go of it however the process ends, so nothing stale is left behind.
+def lock_folder(output: Path | str) -> Iterator[None]:
+    """Lock `output` for one run. The system releases the lock however the process ends, so no stale lock stays behind.
 
-    Raises BlockingIOError when another process holds it and PermissionError when it cannot be written.
+    Raises BlockingIOError when another process has locked it and PermissionError when it cannot be written.
     """
     path = Path(output).resolve() / ".lock"
-    if path in _held or os.environ.get("RANK", "0") != "0":  # ours already, or held by rank 0 for all ranks
+    if (
+        path in _locked or os.environ.get("RANK", "0") != "0"
+    ):  # ours already, or locked by rank 0 for all ranks
         yield
         return
     import fcntl  # not on Windows, where the course runs in WSL
@@ -45,25 +46,11 @@ def own_folder(output: Path | str) -> Iterator[None]:
             ) from None
         except OSError:
             pass  # a network drive without locks: rather no lock than no run
-        _held.add(path)
+        _locked.add(path)
         try:
             yield
         finally:
-            _held.discard(path)
-
-
-def write_json(value: Any, path: Path | str) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            json.dump(value, stream, separators=(",", ":"))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+            _locked.discard(path)
 
 
 def checkpoints(output: Path | str) -> list[Path]:
@@ -132,25 +119,27 @@ def drop_checkpoints(output: Path | str) -> None:
 
 @contextlib.contextmanager
 def explained(output: Path | str) -> Iterator[None]:
-    """Say in one sentence why a trainer stopped: OSError for a full disk (three libraries raise three types),
-    FloatingPointError for a policy whose probabilities are no numbers any more."""
+    """Turns the errors of a stopped trainer into one sentence with the way on.
+
+    Raises OSError for a full disk, for which three libraries raise three types, and FloatingPointError for a policy whose
+    probabilities are no numbers any more.
+    """
     from safetensors import SafetensorError
 
     try:
         yield
     except (OSError, RuntimeError, SafetensorError, FloatingPointError) as error:
-        said = str(error)
+        message = str(error)
         # The first text is torch's, when transformers samples. The second comes from `r1lab.engine`.
-        if "probability tensor contains" in said or "probabilities are not numbers" in said:
+        if "probability tensor contains" in message or "probabilities are not numbers" in message:
             raise FloatingPointError(
                 "the policy's probabilities are no numbers any more, most likely because the learning rate is too high: lower it and go on "
                 f"with --resume {resume_point(output)}"
             ) from error
         full = isinstance(error, OSError) and error.errno in FULL
-        full |= isinstance(error, SafetensorError) and "os error" in said
-        if (
-            not full and "inline_container" not in said and "PytorchStreamWriter" not in said
-        ):  # how torch.save says it
+        full |= isinstance(error, SafetensorError) and "os error" in message
+        # These two words are in the errors of torch.save.
+        if not full and "inline_container" not in message and "PytorchStreamWriter" not in message:
             raise
         raise OSError(
             f"could not write all of a checkpoint or log to {output}: make room there and go on with --resume "

@@ -1,0 +1,75 @@
+"""What watches over a training: a log on disk, a stop at the first NaN, and rewards that must be numbers."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from transformers import TrainerCallback
+
+from r1lab.files import write_json
+from r1lab.rewards.base import completion_texts
+from r1lab.stages.run_folder import keep_newest, resume_point
+
+
+class FiniteReward:
+    """The same reward, but a value that is NaN or infinite raises ValueError. It can be pickled if the reward can.
+
+    TRL reads NaN as None, "this reward does not apply", so a reward that divides by zero would go unnoticed.
+    """
+
+    def __init__(self, reward: Callable) -> None:
+        # TRL names the logged metrics after `__name__`.
+        self.reward, self.__name__ = reward, reward.__name__
+
+    def __call__(self, **columns) -> list[float | None]:
+        values = self.reward(**columns)
+        for completion, value in zip(columns["completions"], values, strict=True):
+            if value is not None and not math.isfinite(value):
+                (text,) = completion_texts([completion])
+                raise ValueError(
+                    f"the reward {self.__name__!r} gave {value} for the completion {text[:80]!r}: "
+                    "a reward must be a finite number, or None for a problem it does not apply to"
+                )
+        return values
+
+
+class MetricsLog(TrainerCallback):
+    """Writes the trainer's whole log to `path` as JSON after every step, atomically, and hands each row to `show`.
+
+    Raises FloatingPointError when a logged number is not finite, before a worse checkpoint replaces the last good one.
+    After three steps a long run prints how long it will take. Of several processes only the first writes and shows.
+    """
+
+    def __init__(self, path: Path | str, show=None):
+        self.path, self.show, self.times = Path(path), show, []
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if state.is_world_process_zero:
+            write_json(state.log_history, self.path)
+        # All processes hold the same numbers, so all of them stop. In float16 the scaler skips a step whose gradient
+        # overflows, which is how it finds its scale, so there an infinite gradient norm is no fault.
+        names = ("loss", "reward") if args.fp16 else ("loss", "reward", "grad_norm")
+        for name in names:
+            value = (logs or {}).get(name, 0.0)
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"{name} is {value} at step {state.global_step}, learning rate {logs.get('learning_rate')}: a rate too "
+                    f"high or a number too large for {'half' if args.fp16 or args.bf16 else 'single'} precision; "
+                    f"this step is not saved, lower the rate and go on with --resume {resume_point(args.output_dir)}"
+                )
+        if state.is_world_process_zero and self.show and logs:
+            self.show({**logs, "step": state.global_step, "steps": state.max_steps})
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.times.append(time.time())
+        # The first step also warms up, so the estimate uses the next two.
+        if len(self.times) == 3 and state.is_world_process_zero:
+            step = (self.times[2] - self.times[0]) / 2
+            minutes = step * (state.max_steps - state.global_step) / 60
+            if minutes > 15:
+                print(f"{step:.0f} s a step: about {minutes:.0f} more minutes for {state.max_steps} steps")
+
+    def on_save(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            keep_newest(args.output_dir, state.global_step)
