@@ -1,6 +1,5 @@
 """The command line: every command starts, and mistakes are one sentence with exit code 2."""
 
-import importlib
 import json
 import os
 import subprocess
@@ -57,30 +56,31 @@ def test_a_stage_takes_a_folder_of_general_prompts(stage, monkeypatch, tmp_path)
     monkeypatch.setenv("R1LAB_OUTPUT", str(tmp_path))
     monkeypatch.setenv("R1LAB_GENERAL", "elsewhere")
     seen = []
-    module = importlib.import_module(f"r1lab.stages.{stage}")
-    run = {"seconds": 0.0}
-    monkeypatch.setattr(
-        module, f"train_{stage}", lambda *a, **k: seen.append(os.environ["R1LAB_GENERAL"]) or run
-    )
+
+    def train_stage(*_, **__):
+        seen.append(os.environ["R1LAB_GENERAL"])
+        return {"seconds": 0.0}
+
+    monkeypatch.setattr("r1lab.stages.runner.train_stage", train_stage)
     assert main([stage, "--general", str(tmp_path)]) == main([stage]) == 0
     assert seen[0] == str(tmp_path)
 
 
-def test_a_bench_of_an_unknown_arm_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
+def test_a_bench_of_an_unknown_variant_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
     import bench_stages as bench
 
-    monkeypatch.setattr(bench, "fill", lambda *_: pytest.fail("it wrote into README"))
+    monkeypatch.setattr(bench, "fill_readme", lambda *_: pytest.fail("it wrote into README"))
     monkeypatch.setattr(bench, "measure", lambda *_: pytest.fail("it trained"))
     for more in ([], ["--output", str(tmp_path)]):
         assert (
             main(
-                ["bench-stages", "--seeds", "0", "--stages", "reject", "--arms", "reject", "typo", *more],
+                ["bench-stages", "--seeds", "0", "--stages", "reject", "--variants", "reject", "typo", *more],
                 MAINTAIN,
             )
             == 2
         )
         said = capsys.readouterr().err
-        assert "has an arm called typo: choose from reject, reject-random, reject-reasoning" in said
+        assert "typo is no variant of reject: choose from reject, reject-random, reject-reasoning" in said
     with pytest.raises(SystemExit):
         main(["ship", "--stages", "typo"], MAINTAIN)
     assert "invalid choice: 'typo'" in capsys.readouterr().err

@@ -42,7 +42,7 @@ def plain_trl_trainer(output: str, **options):
     from transformers import PrinterCallback
     from trl import GRPOTrainer
 
-    from r1lab.stages.grpo import make_grpo_args
+    from r1lab.stages.config import make_grpo_args
     from r1lab.stages.zero import zero_dataset, zero_rewards
 
     scale, rewards = get_scale("tiny"), zero_rewards()
@@ -136,7 +136,7 @@ def race(seed: int) -> dict:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and write the JSON file after each part."""
-    from r1lab.stages.folder import write_json
+    from r1lab.files import write_json
 
     parser = argparse.ArgumentParser(description="The engine and zero_by_hand beside TRL.")
     parser.add_argument("--turns", type=int, default=15, help="measurements of sampling and of a step")

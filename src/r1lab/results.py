@@ -26,7 +26,7 @@ def run_path(name: str, seed: int = 0, folder: Path = RUNS) -> Path:
 
 def save_run(record: dict, path: Path) -> None:
     """Write a run whose report's rows are stored by column: a third of the size, and `load_run` reads it back."""
-    from r1lab.stages.grpo import write_json
+    from r1lab.files import write_json
 
     rows = record["report"]["rows"]
     columns = {key: [row[key] for row in rows] for key in rows[0] if key not in GROUPS}

@@ -19,7 +19,7 @@ def zero(record, device: str, dtype: str) -> None:
     from r1lab.evaluation import evaluate
     from r1lab.policy import Policy
     from r1lab.problems import load_problems, take_balanced
-    from r1lab.stages.grpo import run_trainer
+    from r1lab.stages.runner import run_trainer
     from r1lab.stages.zero import make_zero_trainer
 
     gpu = device == "cuda"

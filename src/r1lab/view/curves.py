@@ -26,8 +26,8 @@ NAMES = {
     "rewards/language_consistency/mean": "language consistency",
     "rewards/language_share_of_target/mean": "question's language",
 }
-WATCHED = PANELS[-1][2]
-SHARES = {"frac_reward_zero_std", "completions/clipped_ratio", *WATCHED}
+LOGGED_ONLY = PANELS[-1][2]
+SHARES = {"frac_reward_zero_std", "completions/clipped_ratio", *LOGGED_ONLY}
 
 
 # --------------------------------------------------------------------------------------------- a training run
@@ -79,7 +79,9 @@ def _panels(log_history: Sequence[dict], keys: Sequence[str] | None) -> list[tup
     """Title, unit and log keys of every panel that has data."""
     logged = dict.fromkeys(key for entry in log_history for key in entry)
     rewards = [
-        key for key in logged if key.startswith("rewards/") and key.endswith("/mean") and key not in WATCHED
+        key
+        for key in logged
+        if key.startswith("rewards/") and key.endswith("/mean") and key not in LOGGED_ONLY
     ]
     panels = PANELS if keys is None else [(NAMES.get(key, key), "", (key,)) for key in keys]
     drawn = []
