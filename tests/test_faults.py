@@ -20,10 +20,11 @@ import pytest
 
 from r1lab import problems
 from r1lab.cli import main
+from r1lab.files import write_json
 from r1lab.rewards.sandbox import Sandbox
 from r1lab.rewards.verifier import Verifier
 from r1lab.scale import SCALES
-from r1lab.stages.folder import KEPT, find_damage, keep_newest, last_checkpoint, own_folder, write_json
+from r1lab.stages.folder import KEPT, find_damage, keep_newest, last_checkpoint, own_folder
 from r1lab.stages.grpo import FiniteReward
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from r1lab.evaluation import count_checks
 from r1lab.policy import Sample
 from r1lab.rewards import make_reward
 from r1lab.scale import DATA, SCALES
@@ -124,22 +123,3 @@ def test_a_missing_or_wrong_parent_is_refused_with_the_command(tmp_path, cold_st
     with pytest.raises(ValueError, match="checkpoint of stage 'cold_start', not 'zero'"):
         ARMS["reason-zero"](SMALL, tmp_path / "out", folders={"zero": cold_start})
     assert not (tmp_path / "out").exists()
-
-
-def test_checks_and_slips_are_counted_apart():
-    texts = [
-        "First 19-5=13. Wait, check: 19-5=14. Then 14+1=15.",  # a slip, repaired
-        "First 2+2=4. Wait, check: 2+2=4.",  # confirmed
-        "First 2+2=5. Then 5+1=6.",  # a slip nobody looked at
-        "Wait, check: 3-5=-2. Then -2+4=2.",  # signed numbers are left to others
-    ]
-    assert count_checks(texts) == {
-        "completions": 4,
-        "with_check": 3,
-        "sums": 6,
-        "slips": 2,
-        "repaired": 1,
-        "confirmed": 1,
-        "spoiled": 0,
-        "missed": 0,
-    }

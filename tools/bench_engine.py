@@ -136,7 +136,7 @@ def race(seed: int) -> dict:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and write the JSON file after each part."""
-    from r1lab.stages.folder import write_json
+    from r1lab.files import write_json
 
     parser = argparse.ArgumentParser(description="The engine and zero_by_hand beside TRL.")
     parser.add_argument("--turns", type=int, default=15, help="measurements of sampling and of a step")

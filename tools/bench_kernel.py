@@ -240,8 +240,8 @@ def _batch(text: str) -> str:
 
 def main(argv: list[str]) -> None:
     """`python tools/maintain.py bench-kernel`: measures every case, writes one JSON file, prints the table."""
+    from r1lab.files import write_json
     from r1lab.scale import DATA
-    from r1lab.stages.grpo import write_json
 
     cuda = torch.cuda.is_available()
     parser = argparse.ArgumentParser(

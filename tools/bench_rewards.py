@@ -201,7 +201,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--output", type=Path, default=DATA / "runs" / "bench-rewards.json")
     options = parser.parse_args(argv)
-    from r1lab.stages.grpo import write_json
+    from r1lab.files import write_json
 
     report = measure()
     missed = 0

@@ -76,9 +76,9 @@ def main(argv: list[str]) -> None:
     )
     options = parser.parse_args(argv)
     from r1lab.evaluation import compare, evaluate, table
+    from r1lab.files import write_json
     from r1lab.policy import Policy, load_policy, set_threads
     from r1lab.problems import load_problems
-    from r1lab.stages.grpo import write_json
     from r1lab.stages.zero import train_zero
     from r1lab.view import progress_line
 
@@ -137,7 +137,7 @@ def main_stages(argv: list[str]) -> None:
         "--output", type=Path, default=DATA / "runs", help="folder of the JSON files (default data/runs)"
     )
     options = parser.parse_args(argv)
-    from r1lab.results import ladder_table, run_path
+    from r1lab.results import run_path, stages_table
 
     arms = {stage: import_module(f"r1lab.stages.{stage}").ARMS for stage in options.stages}
     known = [arm for stage in arms.values() for arm in stage]
@@ -155,7 +155,7 @@ def main_stages(argv: list[str]) -> None:
     if "distill" in options.stages and not run_path("student-base", 0, options.output).is_file():
         judge_student_base(run_path("student-base", 0, options.output))
     if options.output == DATA / "runs":
-        fill(DATA.parent / "README.md", "stages", ladder_table())
+        fill(DATA.parent / "README.md", "stages", stages_table())
 
 
 def judge_student_base(path: Path) -> None:

@@ -5,9 +5,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from r1lab.files import write_json
 from r1lab.policy import save_tokenizer
 from r1lab.scale import DATA, Scale, output_folder
-from r1lab.stages.grpo import is_sharded, write_json
+from r1lab.stages.grpo import is_sharded
 
 RECORD = "stage.json"  # written last, so a folder without it was cut off by a crash
 

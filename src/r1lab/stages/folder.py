@@ -10,7 +10,6 @@ import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 KEPT = 2  # checkpoints: should the newest be damaged, there is one before it
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -50,20 +49,6 @@ def own_folder(output: Path | str) -> Iterator[None]:
             yield
         finally:
             _held.discard(path)
-
-
-def write_json(value: Any, path: Path | str) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of one."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as stream:
-            json.dump(value, stream, separators=(",", ":"))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def checkpoints(output: Path | str) -> list[Path]:

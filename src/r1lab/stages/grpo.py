@@ -11,10 +11,11 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerState
 
-from r1lab.evaluation import has_self_check
+from r1lab.files import write_json
 from r1lab.languages import language_share
 from r1lab.policy import adapter_base, end_tokens, load_model, set_threads
 from r1lab.scale import Scale
+from r1lab.self_checks import has_self_check
 from r1lab.stages.folder import (
     drop_checkpoints,
     explained,
@@ -22,7 +23,6 @@ from r1lab.stages.folder import (
     last_checkpoint,
     own_folder,
     resume_point,
-    write_json,
 )
 from r1lab.stages.rollout import engine_options
 

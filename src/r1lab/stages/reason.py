@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from r1lab.evaluation import count_checks
 from r1lab.policy import Policy, load_policy, set_threads
 from r1lab.problems import load_scale_problems, take_balanced
 from r1lab.prompts import render_prompt
 from r1lab.rewards import grade_many
 from r1lab.scale import Scale
+from r1lab.self_checks import count_checks
 from r1lab.stages.checkpoints import find_parents, find_stage, save_stage
 from r1lab.stages.grpo import make_grpo_trainer, run_trainer
 from r1lab.stages.zero import training_set, zero_dataset, zero_rewards
@@ -85,7 +85,7 @@ def train_reason(
     parent: the stage to start from; any other than the cold start is a control. choose: train on the problems that the
     parent does not always solve, see `reason_dataset`. overrides: fields of `GRPOConfig`.
     facts: how many problems it trained on, the seconds it took to choose them, and the self-checks of the trained
-    policy on validation problems, see `evaluation.count_checks`.
+    policy on validation problems, see `self_checks.count_checks`.
     """
     if parent == "cold_start":
         parents = find_parents(scale, "reason", folders)
@@ -126,7 +126,7 @@ def train_reason(
 
 
 def sampled_checks(policy, scale: Scale, *, seed: int = 0) -> dict[str, int]:
-    """`evaluation.count_checks` of completions sampled at temperature 1 on validation problems."""
+    """`self_checks.count_checks` of completions sampled at temperature 1 on validation problems."""
     asked = take_balanced(load_scale_problems(scale, "validation"), COUNTED)
     return count_checks(text for group in draw(policy, asked, scale, seed=seed) for text in group)
 
