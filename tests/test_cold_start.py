@@ -8,13 +8,13 @@ from itertools import product
 
 import pytest
 
-from r1lab.evaluation import check_outcomes
 from r1lab.languages import language_share
 from r1lab.problems import load_problems, split_of, take_balanced
 from r1lab.problems.hub import OPENMATH, STRATOS, dapo_row, openmath_row, stratos_row
 from r1lab.prompts import format_completion, parse_completion
 from r1lab.rewards import grade_many
 from r1lab.scale import DATA, SCALES
+from r1lab.self_checks import check_outcomes
 from r1lab.stages import cold_start, drafts
 from r1lab.stages.checkpoints import find_stage
 from tinyworld.corpus import ANSWER_SENTENCE, SO_SENTENCE, write_blurt, write_reasoning

@@ -17,7 +17,7 @@ ELSEWHERE = {
     ("r1lab.unsloth_first", "unsloth"): "it must be imported before anything that the stages import",
     ("r1lab.policy", "peft"): "a LoRA adapter is merged for whoever loads it, also without training",
 }
-LIGHT = ("prompts", "problems", "rewards", "rollouts", "evaluation", "intervals")
+LIGHT = ("prompts", "problems", "rewards", "rollouts", "evaluation", "statistics", "self_checks", "files")
 RECIPE = ("prime", "zero", "cold_start", "reason", "reject", "align", "distill")
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from transformers import TrainerCallback
 
 from r1lab.evaluation import evaluate_general
-from r1lab.intervals import wilson_interval
 from r1lab.policy import Policy, load_policy, set_threads
 from r1lab.problems import load_general, load_scale_problems, to_training_rows
 from r1lab.rewards import make_reward
@@ -39,6 +38,7 @@ from r1lab.stages.preference import (
     train_reward_model,
 )
 from r1lab.stages.reason import reason_rewards
+from r1lab.statistics import wilson_interval
 
 STEPS = 100  # at scale tiny
 RATE = 5e-4

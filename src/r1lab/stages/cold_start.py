@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from r1lab.evaluation import count_checks
+from r1lab.files import write_json
 from r1lab.policy import load_policy, set_threads
 from r1lab.problems import load_scale_problems, take_balanced
 from r1lab.problems.hub import hub_rows
 from r1lab.scale import Scale
+from r1lab.self_checks import count_checks
 from r1lab.stages.checkpoints import find_parents, save_stage
 from r1lab.stages.drafts import (
     PER_PROBLEM,
@@ -22,7 +23,6 @@ from r1lab.stages.drafts import (
     drop_duplicates,
     keep_good,
 )
-from r1lab.stages.grpo import write_json
 from r1lab.stages.sft import train_sft
 
 # The paper's three ways: who is asked, with which template ("" is the scale's own), how many problems.

@@ -16,20 +16,14 @@ from typing import Any
 from transformers import TrainerCallback
 
 from r1lab.evaluation import evaluate, evaluate_general
+from r1lab.files import write_json
 from r1lab.policy import Policy, load_policy, set_threads
 from r1lab.problems import load_general, load_scale_problems, take_balanced
 from r1lab.prompts import ANSWER_CLOSE, ANSWER_OPEN, parse_completion, render_prompt
 from r1lab.rewards import grade_many
 from r1lab.scale import Scale
 from r1lab.stages.checkpoints import RECORD, find_parents, save_stage
-from r1lab.stages.grpo import (
-    MetricsLog,
-    build_config,
-    load_trainable,
-    machine_args,
-    run_trainer,
-    write_json,
-)
+from r1lab.stages.grpo import MetricsLog, build_config, load_trainable, machine_args, run_trainer
 
 PROMPTS = 3000  # the teacher answers so many training problems, once each: new prompts teach more than second answers
 TEMPERATURE = 0.7  # of the teacher: its better habits, and fewer traces to throw away

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from r1lab.files import write_json
 from r1lab.policy import find_model, set_threads
 from r1lab.prompts import render_prompt
 from r1lab.rewards.base import Reward, completion_texts, read_column
 from r1lab.scale import Scale
-from r1lab.stages.grpo import MetricsLog, build_config, machine_args, write_json
+from r1lab.stages.grpo import MetricsLog, build_config, machine_args
 
 GENERAL = "general"  # the `verifier` of a prompt that no rule can check
 LONGEST_REPLY = 96  # tokens of a reply that are read

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from r1lab.files import write_json
 from r1lab.problems.hub import hub_rows
 from r1lab.prompts import render_prompt
 from r1lab.rewards import grade_many
 from r1lab.scale import Scale
-from r1lab.stages.folder import write_json
 from r1lab.stages.sft import train_sft
 
 ROWS = 64  # worked solutions: enough for a form, too few to teach mathematics

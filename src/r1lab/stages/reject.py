@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from r1lab.evaluation import evaluate_general
+from r1lab.files import write_json
 from r1lab.languages import language_share
 from r1lab.policy import Policy, load_policy, set_threads
 from r1lab.problems import load_general, load_scale_problems
@@ -21,7 +22,6 @@ from r1lab.prompts import TAGS, parse_completion, render_prompt
 from r1lab.rewards import grade_many
 from r1lab.scale import Scale
 from r1lab.stages.checkpoints import find_parents, save_stage
-from r1lab.stages.grpo import write_json
 from r1lab.stages.sft import train_sft
 
 PROMPTS = 1500  # training problems that are asked ...

@@ -9,8 +9,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from r1lab.evaluation import SELF_CHECK
 from r1lab.prompts import TAGS
+from r1lab.self_checks import SELF_CHECK
 
 STYLE = """
 .r1lab-traces { --page:#fff; --ink:#1f2328; --soft:#59636e; --line:#d1d9e0; --card:#f6f8fa; --think:#e2eefa;
