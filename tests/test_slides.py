@@ -188,7 +188,7 @@ def test_numbers_are_those_of_the_notebooks(language):
     assert "0.50 |" in cheats and "0.29 |" in cheats and "0.50" in shown and "0.29" in shown
     tour = printed_by("00")
     for answer in (
-        "The answer is 13.", "<answer>14</answer>", "def f(x): return 8*x+9", "Solve for x: x-11+23-23=1",
+        "The answer is 13.", "So the answer is 14.", "First 12+7=19. Next 19-5=14.", "def f(x): return 8*x+9", "Solve for x: x-11+23-23=1",
     ):  # fmt: skip
         assert answer in tour and answer in shown
     bill = re.search(r"8 x 1024 +([\d.]+) GB", printed_by("03"))[1]
