@@ -163,12 +163,12 @@ def fill(path: Path, name: str, text: str) -> None:
 def fill_readme() -> None:
     """Write the two tables of results into the README."""
     from r1lab.evaluation import table
-    from r1lab.results import ladder_table, load_run, load_seeds
+    from r1lab.results import load_run, load_seeds, stages_table
 
     reports = {"base": load_run("base")["report"]}
     reports |= {f"zero, seed {run['seed']}": run["report"] for run in load_seeds("zero")}
     fill(DATA.parent / "README.md", "results", table(reports))
-    fill(DATA.parent / "README.md", "stages", ladder_table())
+    fill(DATA.parent / "README.md", "stages", stages_table())
 
 
 def fill_card(name: str, report: dict) -> None:

@@ -6,19 +6,12 @@ from pathlib import Path
 from r1lab.evaluation import GROUPS, format_estimate, markdown_table, pool, table
 from r1lab.files import write_json
 from r1lab.problems import load_problems
+from r1lab.recipe import STAGES
 from r1lab.scale import DATA
 
 RUNS = DATA / "runs"
 # Run -> its line in the table, in the order of the recipe.
-LABELS = {
-    "base": "base",
-    "zero": "R1-Zero",
-    "cold_start": "cold start SFT",
-    "reason": "reasoning RL",
-    "reject": "SFT 2",
-    "align": "R1 (all-scenario RL)",
-    "distill": "student",
-}
+LABELS = {name: stage.title for name, stage in STAGES.items() if name != "student_base"}
 SEED_COLUMNS = ("greedy_accuracy", "sampled_accuracy", "format_rate", "language_consistency")
 
 
