@@ -179,6 +179,7 @@ def test_every_domain_is_graded_by_its_own_verifier():
 def test_votes_for_the_same_answer_are_one_however_they_are_spelled(verifier, texts, votes):
     row = {"verifier": verifier, "solution": "Ani, Budi" if verifier == "logic" else "14"}
     row |= {"tests": json.dumps({"function": "f", "cases": [[[3], 13]]})} if verifier == "code" else {}
+    row |= {"numbers": [2, 3, 4], "target": 14} if verifier == "countdown" else {}
     assert rewards.count_votes(texts, row) == votes
 
 
@@ -198,7 +199,7 @@ def test_equal_answers_in_different_spellings_do_not_split_the_vote():
 def test_formulas_are_compared_by_the_verifier_and_numbers_never_start_it(monkeypatch):
     texts = [f"<answer>{text}</answer>" for text in ("2\\sqrt{3}", "\\sqrt{12}", "\\sqrt{13}", "3")]
     assert rewards.count_votes(texts, problem(0, "?", "2\\sqrt{3}")) == [0, 0, 2, 3]
-    monkeypatch.setattr(accuracy, "VERIFIER", None)
+    monkeypatch.setattr(accuracy, "SYMBOLIC", None)
     texts = [f"<answer>{text}</answer>" for text in (*HALVES, "12+", "x^2", "\\sqrt{4}", "5 cm", "5")]
     assert rewards.count_votes(texts, problem(0, "?", "1/2")) == [0, 0, 0, 3, 3, 5, 6, 7, 8, 8]
 

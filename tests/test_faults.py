@@ -21,8 +21,8 @@ import pytest
 from r1lab import problems
 from r1lab.cli import main
 from r1lab.files import write_json
-from r1lab.rewards.sandbox import Sandbox
-from r1lab.rewards.verifier import Verifier
+from r1lab.rewards.verify.sandbox import Sandbox
+from r1lab.rewards.verify.symbolic import SymbolicVerifier
 from r1lab.scale import SCALES
 from r1lab.stages.callbacks import FiniteReward
 from r1lab.stages.run_folder import KEPT, find_damage, keep_newest, last_checkpoint, lock_folder
@@ -436,7 +436,7 @@ def child(pid):
 @pytest.mark.parametrize("whom", ["the fork that answers", "the whole worker"])
 def test_a_verifier_killed_in_the_middle_of_an_answer_is_asked_again(whom, monkeypatch):
     """What the system kills (for memory, mostly) has given no verdict: a right answer stays right."""
-    verifier = Verifier(limit_s=10.0)
+    verifier = SymbolicVerifier(limit_s=10.0)
     verifier.service.start()
     asked, receive = [], verifier.service._receive
     monkeypatch.setattr(verifier.service, "_receive", lambda *a: asked.append(a[1:]) or receive(*a))

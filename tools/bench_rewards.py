@@ -15,8 +15,8 @@ from pathlib import Path
 
 from r1lab.prompts import format_completion
 from r1lab.rewards import make_reward
-from r1lab.rewards.accuracy import read_gold
-from r1lab.rewards.verifier import VERIFIER
+from r1lab.rewards.compare import read_gold
+from r1lab.rewards.verify.symbolic import SYMBOLIC
 from r1lab.scale import DATA
 
 CASES = DATA.parent / "tests" / "data"
@@ -63,7 +63,7 @@ def seconds(act: Callable[[], object], *, before: Callable[[], object] = lambda:
 def forget() -> None:
     """Drop every cached gold and verdict, so that nothing measured is a look-up."""
     read_gold.cache_clear()
-    VERIFIER._verdicts.clear()
+    SYMBOLIC._verdicts.clear()
 
 
 def bench_integers() -> float:
