@@ -19,7 +19,7 @@ from r1lab.policy import load_policy
 from r1lab.problems import load_problems
 from r1lab.rewards import REWARDS, make_reward, reward_set
 from r1lab.scale import DATA, SCALES
-from r1lab.stages.align import OnlyFor
+from r1lab.stages.align import RestrictedReward
 from r1lab.stages.grpo import last_checkpoint, make_grpo_args, make_grpo_trainer, run_trainer
 from r1lab.stages.sft import train_sft
 from r1lab.stages.zero import make_zero_trainer, train_zero, training_set, zero_rewards
@@ -124,7 +124,7 @@ def test_every_reward_that_a_trainer_gets_can_be_pickled(tmp_path, monkeypatch):
     lengths = {"cosine": {"max_len": 9}, "soft_overlong": {"max_len": 9}}
     chosen = reward_set(dict.fromkeys(REWARDS, 1.0), **lengths)
     watched = zero_rewards()["reward_funcs"][-2:]
-    chosen["reward_funcs"] += [*watched, OnlyFor(make_reward("format"), general=False)]
+    chosen["reward_funcs"] += [*watched, RestrictedReward(make_reward("format"), general=False)]
     chosen["reward_weights"] += [0.0, 0.0, 1.0]
     make_grpo_trainer(SMALL, tmp_path, dataset=None, rewards=chosen)
     batch = {"completions": ["<think>a</think> <answer>14</answer>", ""], "prompts": ["?"] * 2}
