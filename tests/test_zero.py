@@ -13,7 +13,7 @@ from r1lab.policy import load_policy
 from r1lab.rewards import REWARDS, make_reward, reward_set
 from r1lab.scale import DATA, SCALES
 from r1lab.stages import rollout
-from r1lab.stages.align import OnlyFor
+from r1lab.stages.align import RestrictedReward
 from r1lab.stages.config import make_grpo_args
 from r1lab.stages.grpo import make_grpo_trainer
 from r1lab.stages.zero import make_zero_trainer, zero_rewards
@@ -113,7 +113,7 @@ def test_every_reward_that_a_trainer_gets_can_be_pickled(tmp_path, fake_trainers
     rewards = reward_set(dict.fromkeys(REWARDS, 1.0), **lengths)
     rewards["reward_funcs"] += [
         *zero_rewards()["reward_funcs"][-2:],
-        OnlyFor(make_reward("format"), general=False),
+        RestrictedReward(make_reward("format"), general=False),
     ]
     rewards["reward_weights"] += [0.0, 0.0, 1.0]
     make_grpo_trainer(SMALL, tmp_path, dataset=None, rewards=rewards)
