@@ -2,37 +2,14 @@
 
 import json
 import random
-from dataclasses import dataclass
 
 import pytest
+from scripted_policy import ScriptedPolicy
 
 from r1lab import rewards
 from r1lab.evaluation import compare, evaluate, load_report, pool, save_report, table
 from r1lab.rewards import accuracy
 from r1lab.statistics import majority_at_k, mcnemar_p, paired_interval, wilson_interval
-
-
-@dataclass
-class Sample:
-    text: str
-    tokens: int
-    truncated: bool = False
-
-
-class ScriptedPolicy:
-    """Returns for each question what the script says: {question: (greedy text, [sampled texts])}."""
-
-    def __init__(self, script):
-        self.script, self.calls = script, []
-
-    def generate(self, prompts, **settings):
-        self.calls.append(settings)
-        groups = []
-        for prompt in prompts:
-            greedy, sampled = self.script[prompt[-1]["content"]]
-            texts = sampled[: settings["samples"]] if settings["temperature"] else [greedy]
-            groups.append([Sample(text, len(text.split()), "~" in text) for text in texts])
-        return groups
 
 
 def problem(number, prompt, solution, **columns):
@@ -104,13 +81,8 @@ def test_groups_rows_and_intervals(report):
     assert equation["sampled_accuracy"]["high"] == pytest.approx(wilson_interval(0, 1)[1], abs=1e-6)
     assert equation["language_consistency"]["value"] is None
     assert report["by"]["language"]["id"]["sampled_accuracy"]["value"] == 0.75
-    row = report["rows"][1]
-    assert [row[key] for key in ("id", "greedy_correct", "samples_correct", "samples")] == [
-        "test-000001",
-        True,
-        3,
-        4,
-    ]
+    expected = {"id": "test-000001", "greedy_correct": True, "samples_correct": 3, "samples": 4}
+    assert expected.items() <= report["rows"][1].items()
 
 
 def test_greedy_or_samples_alone():
@@ -119,7 +91,7 @@ def test_greedy_or_samples_alone():
     assert set(greedy["overall"]) == {"greedy_accuracy", "greedy_format_rate"}
     sampled = evaluate(policy, PROBLEMS, greedy=False, samples=4, max_new_tokens=32, seed=9)
     assert "greedy_accuracy" not in sampled["overall"]
-    assert policy.calls == [
+    assert [settings for _, settings in policy.calls] == [
         {"samples": 1, "temperature": 0.0, "seed": 0},
         {"samples": 4, "temperature": 1.0, "seed": 9, "max_new_tokens": 32},
     ]
@@ -154,32 +126,21 @@ def test_every_domain_is_graded_by_its_own_verifier():
 @pytest.mark.parametrize(
     ("verifier", "texts", "votes"),
     [
-        (
-            "math",
-            ["<think>12+2=14</think> <answer> 14 </answer>", "The answer is 14.", "It is 15."],
-            [0, 0, 2],
-        ),
+        ("math", ["<think>12+2=14</think> <answer> 14 </answer>", "It is 14.", "It is 15."], [0, 0, 2]),
         ("math", ["Jawabannya 14.", "First 20-6=14", r"<answer>\boxed{14}</answer>", ""], [0, 0, 0, None]),
         ("math", ["x = -4", "-4", "4", "no number here"], [0, 0, 2, None]),
         ("math", ["It costs $1,250.", "1250", "1250.0"], [0, 0, 0]),
         ("logic", ["<answer>Budi, Ani</answer>", "So the answer is Ani and Budi.", "Ani"], [0, 0, 2]),
         ("logic", ["Jadi jawabannya Ani dan Budi.", "Ani, Budi", "<answer></answer>"], [0, 0, None]),
-        (
-            "code",
-            ["The answer is def f(x): return 4*x+1.", "<answer>def f(x): return 4 * x + 1</answer>", "7", ""],
-            [0, 0, 2, None],
-        ),
-        (
-            "countdown",
-            [f"<answer>{text}</answer>" for text in ("3*4+2", "2+4*3 = 14", "14", "3*4", "many")],
-            [0, 0, 2, 3, None],
-        ),
+        ("code", ["It is def f(x): return 4*x+1.", "def f(x): return 4 * x + 1", "7", ""], [0, 0, 2, None]),
+        ("countdown", ["3*4+2", "2+4*3 = 14", "14", "3*4", "many"], [0, 0, 2, 3, None]),
     ],
 )
 def test_votes_for_the_same_answer_are_one_however_they_are_spelled(verifier, texts, votes):
     row = {"verifier": verifier, "solution": "Ani, Budi" if verifier == "logic" else "14"}
     row |= {"tests": json.dumps({"function": "f", "cases": [[[3], 13]]})} if verifier == "code" else {}
     row |= {"numbers": [2, 3, 4], "target": 14} if verifier == "countdown" else {}
+    texts = [f"<answer>{text}</answer>" for text in texts] if verifier == "countdown" else texts
     assert rewards.count_votes(texts, row) == votes
 
 
@@ -206,11 +167,9 @@ def test_formulas_are_compared_by_the_verifier_and_numbers_never_start_it(monkey
 
 # ------------------------------------------------------------------------------------------- several reports
 def made_report(greedy, correct, samples=8):
-    rows = [
-        {"id": str(i), "greedy_correct": g, "samples": samples, "samples_correct": c, "samples_tokens": 8 * c}
-        for i, (g, c) in enumerate(zip(greedy, correct, strict=True))
-    ]
-    return {"rows": rows}
+    columns = {"id": range(len(greedy)), "greedy_correct": greedy, "samples_correct": correct}
+    columns |= {"samples_tokens": [8 * c for c in correct], "samples": [samples] * len(greedy)}
+    return {"rows": [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]}
 
 
 def test_compare_greedy():

@@ -1,34 +1,16 @@
 """Self-checks are found in both languages, and other words are not."""
 
-import pytest
-
 from r1lab.self_checks import check_outcomes, count_checks, has_self_check
 
+SEEN = """First 19-5=13. Wait, check: 19-5=14. | Pertama 19-5=13. Tunggu, cek: 19-5=14. | Wait... that is wrong
+| Hold on, the sign | Let me double-check this | Let's verify the result. | I should re-check it | Mari kita periksa.
+| Coba hitung ulang | Saya periksa kembali | Tunggu dulu, salah"""
+OTHER = """First 12+7=19. | She will wait for the bus. | Dia tunggu bus itu | He pays by check | lebih lama lagi | """
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("First 19-5=13. Wait, check: 19-5=14.", True),
-        ("Pertama 19-5=13. Tunggu, cek: 19-5=14.", True),
-        ("Wait... that is wrong", True),
-        ("Hold on, the sign", True),
-        ("Let me double-check this", True),
-        ("Let's verify the result.", True),
-        ("I should re-check it", True),
-        ("Mari kita periksa.", True),
-        ("Coba hitung ulang", True),
-        ("Saya periksa kembali", True),
-        ("Tunggu dulu, salah", True),
-        ("First 12+7=19.", False),
-        ("She will wait for the bus.", False),
-        ("Dia tunggu bus itu", False),
-        ("He pays by check", False),
-        ("lebih lama lagi", False),
-        ("", False),
-    ],
-)
-def test_self_checks(text, expected):
-    assert has_self_check(text) is expected
+
+def test_self_checks_are_found_and_other_words_are_not():
+    assert [text for text in SEEN.split("|") if not has_self_check(text)] == []
+    assert [text for text in OTHER.split("|") if has_self_check(text)] == []
 
 
 def test_check_outcomes():
@@ -48,13 +30,5 @@ def test_checks_and_slips_are_counted_apart():
         "First 2+2=5. Then 5+1=6.",  # a slip nobody looked at
         "Wait, check: 3-5=-2. Then -2+4=2.",  # signed numbers are left to others
     ]
-    assert count_checks(texts) == {
-        "completions": 4,
-        "with_check": 3,
-        "sums": 6,
-        "slips": 2,
-        "repaired": 1,
-        "confirmed": 1,
-        "spoiled": 0,
-        "missed": 0,
-    }
+    outcomes = {"repaired": 1, "confirmed": 1, "spoiled": 0, "missed": 0}
+    assert count_checks(texts) == {"completions": 4, "with_check": 3, "sums": 6, "slips": 2} | outcomes

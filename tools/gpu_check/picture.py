@@ -110,7 +110,7 @@ def draw_rewards(ax, rows: list[dict]) -> None:
     ]
     steps = range(1, len(rewards) + 1)
     ax.plot(steps, rewards, color=PALETTE[0], alpha=0.3, linewidth=1)
-    ax.plot(steps, smooth, color=PALETTE[0], label="mean of ten steps")
+    ax.plot(steps, smooth, "-", color=PALETTE[0], label="mean of ten steps")
     ax.set_xlabel("step")
     ax.set_ylabel("reward")
     ax.set_title(title)
