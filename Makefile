@@ -15,7 +15,7 @@ MARP := slides/node_modules/.bin/marp
 MARP_OPTIONS := --no-stdin --theme slides/theme.css
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
-STAGE_TESTS = tests/test_grpo_reference.py $(shell grep -l "r1lab\.stages" tests/test_*.py)
+STAGE_TESTS = tests/test_grpo.py $(shell grep -l "r1lab\.stages" tests/test_*.py)
 TRL_OLD := 1.14
 
 # Everything below runs at scale tiny, offline and repeatably; two threads are what the times were measured with.
