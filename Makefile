@@ -31,13 +31,14 @@ export HF_DATASETS_DISABLE_PROGRESS_BARS := 1
 export TQDM_DISABLE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help course test test-fast test-slow nbval notebooks exercises base student bench bench-rewards bench-kernel bench-engine bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides handout bundle figures figures-png gpu-check gpu-wheels
+.PHONY: help course test test-fast test-slow nbval check-docs notebooks exercises base student bench bench-rewards bench-kernel bench-engine bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides handout bundle figures figures-png gpu-check gpu-wheels
 
 help:
 	@echo "make course      run every notebook at scale tiny, write pages and the results table to build/course/"
 	@echo "make venv        make .venv and install the course, run nothing"
 	@echo "make test        ruff, the fast and the slow tests, then every notebook under nbval (real training)"
 	@echo "make test-fast   ruff and the fast tests"
+	@echo "make check-docs  links, both languages, notebooks, numbers and figures of the slides (ONLY=links for one of the checks)"
 	@echo "make notebooks   re-run and clean the committed notebooks (ONLY=04 for one of them)"
 	@echo "make exercises   write the learner's notebooks, without solutions, to notebooks/exercises/"
 	@echo "make base        make the problems, the tokenizer and the tiny base model again, from the seed"
@@ -82,6 +83,9 @@ nbval: $(STAMP)
 	  echo "== $$notebook"; \
 	  $(RUN) -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout 900 -x "$$notebook" || exit 1; \
 	done
+
+check-docs: $(STAMP)
+	@$(RUN) tools/check_docs.py $(ONLY)
 
 notebooks: $(STAMP)
 	@$(RUN) tools/maintain.py notebooks $(ONLY)
