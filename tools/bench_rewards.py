@@ -22,6 +22,8 @@ from r1lab.scale import DATA
 CASES = DATA.parent / "tests" / "data"
 REPEATS = 3
 BATCH = 64
+COMPLETIONS = 2000  # of 3 kB
+CANDIDATES = 100  # lines of code
 TARGETS = {  # name -> (figure, whether more is better)
     "integers_per_s": (5000, True),
     "mixed_math_per_s": (100, True),
@@ -69,8 +71,8 @@ def forget() -> None:
 def bench_integers() -> float:
     """Integer golds with 3 kB completions a second."""
     prose = "First we add 12 and 7, which gives 19, and then we go on. " * 52  # 3,016 characters
-    texts = [format_completion(prose, str(n)) for n in range(2000)]
-    golds = [str(n + n % 2) for n in range(2000)]
+    texts = [format_completion(prose, str(n)) for n in range(COMPLETIONS)]
+    golds = [str(n + n % 2) for n in range(COMPLETIONS)]
     reward = make_reward("accuracy")
     return len(texts) / seconds(lambda: reward(texts, solution=golds), before=forget)
 
@@ -104,7 +106,7 @@ def boxed(answer: str) -> str:
 
 def bench_format() -> float:
     """Completions of 3 kB a second."""
-    texts = [format_completion("First 12+7=19. " * 200, str(n)) for n in range(2000)]
+    texts = [format_completion("First 12+7=19. " * 200, str(n)) for n in range(COMPLETIONS)]
     reward = make_reward("format")
     return len(texts) / seconds(lambda: reward(texts))
 
@@ -149,7 +151,7 @@ def bench_code() -> dict:
         return reward(texts, tests=[tests] * count)
 
     run(1)
-    rate, attacks = 100 / seconds(lambda: run(100)), {}
+    rate, attacks = CANDIDATES / seconds(lambda: run(CANDIDATES)), {}
     for name, code in HOSTILE_CODE.items():
         start = time.perf_counter()
         (score,) = reward([format_completion("x", code)], tests=[tests])
