@@ -17,13 +17,13 @@ from r1lab.rewards import grade_many
 from r1lab.scale import DATA, SCALES
 from r1lab.stages import cold_start, drafts
 from r1lab.stages.checkpoints import find_stage
+from tinyworld.chain import CHECKS, LINKS, OPENERS, ChainWriter, Habits
 from tinyworld.corpus import ANSWER_SENTENCE, SO_SENTENCE, write_blurt, write_reasoning
 from tinyworld.generators import DOMAINS, LANGUAGES, LEVELS, PLACE, VERDICT, make_problem
 from tinyworld.refine import PHRASES, refine, split_sentences, translate
-from tinyworld.scribe import CHECKS, LINKS, OPENERS, Hand, Scribe
 from tinyworld.steps import steps_hold
 
-MESSY = Hand(switch_language=0.5, check_idle=0.1)
+MESSY = Habits(switch_language=0.5, check_idle=0.1)
 SMALL = replace(SCALES["tiny"], max_completion_tokens=64)
 
 
@@ -105,19 +105,20 @@ def test_checks_survive_unless_they_say_the_same_thing_twice():
 def test_steps_hold_exactly_when_no_slip_was_left_standing():
     rng, slipped = random.Random(3), 0
     for problem in problems(12):
-        scribe, careful = (
-            Scribe(problem.language, rng, hand) for hand in (Hand(slip=0.15, check_after_slip=0.3), Hand())
+        writer, careful = (
+            ChainWriter(problem.language, rng, habits)
+            for habits in (Habits(slip=0.15, check_after_slip=0.3), Habits())
         )
-        problem.reason(scribe), problem.reason(careful)
+        problem.reason(writer), problem.reason(careful)
         repaired = [
             sentence
-            for place, sentence in enumerate(scribe.sentences)
-            if not scribe.sentences[place + 1 : place + 2]
-            or not scribe.sentences[place + 1].startswith(CHECKS[problem.language])
+            for place, sentence in enumerate(writer.sentences)
+            if not writer.sentences[place + 1 : place + 2]
+            or not writer.sentences[place + 1].startswith(CHECKS[problem.language])
         ]
         last_words = [body(sentence) for sentence in repaired]
         sound = last_words == [body(sentence) for sentence in careful.sentences]
-        assert steps_hold(problem.prompt, scribe.text, problem.language) == sound, scribe.text
+        assert steps_hold(problem.prompt, writer.text, problem.language) == sound, writer.text
         slipped += not sound
     assert slipped > 20
 

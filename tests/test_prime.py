@@ -13,8 +13,8 @@ from r1lab.prompts import format_completion, parse_completion, render_prompt
 from r1lab.scale import DATA, SCALES
 from r1lab.stages import prime
 from r1lab.stages.prime import keep_teachable, pass_rates, prime_format
+from tinyworld.chain import ChainWriter
 from tinyworld.generators import make_problem
-from tinyworld.scribe import Scribe
 
 TINY = replace(SCALES["tiny"], model=str(DATA / "models" / "tiny-base"))
 
@@ -24,9 +24,9 @@ def worked(count):
     rng, rows = random.Random(0), []
     for _ in range(count):
         problem = make_problem(rng, "arithmetic", "easy", "en")
-        scribe = Scribe("en", rng)
-        answer = problem.reason(scribe)
-        reply = format_completion(scribe.text, answer)
+        writer = ChainWriter("en", rng)
+        answer = problem.reason(writer)
+        reply = format_completion(writer.text, answer)
         rows.append({"prompt": problem.prompt, "completion": reply, "language": "en"})
     return rows
 

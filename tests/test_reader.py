@@ -6,8 +6,8 @@ import pytest
 
 from r1lab.problems import load_problems
 from r1lab.prompts import format_completion
+from tinyworld.chain import ChainWriter, Habits
 from tinyworld.reader import MISTAKES, _problems, find_mistake
-from tinyworld.scribe import Hand, Scribe
 
 KINDS = ("arithmetic", "equation", "ordering", "truth", "code")
 TEST = load_problems("test")
@@ -22,10 +22,10 @@ def rows(kind):
     return [row for row in TEST if row["kind"] == kind]
 
 
-def work_out(row, hand=Hand()):  # noqa: B008 (it is frozen)
-    scribe = Scribe(row["language"], random.Random(1), hand)
-    answer = _problems()[row["prompt"]].reason(scribe)
-    return scribe.sentences, answer
+def work_out(row, habits=Habits()):  # noqa: B008 (it is frozen)
+    writer = ChainWriter(row["language"], random.Random(1), habits)
+    answer = _problems()[row["prompt"]].reason(writer)
+    return writer.sentences, answer
 
 
 def test_the_problems_made_again_are_those_of_the_files():
@@ -51,9 +51,9 @@ def test_a_slip_is_found_unless_a_check_repairs_it(kind):
     for row in rows(kind):
         if kind == "code" and row["level"] == "hard":
             continue  # a slip may make the next quotient round down there
-        sentences, answer = work_out(row, Hand(slip=1.0))
+        sentences, answer = work_out(row, Habits(slip=1.0))
         assert find_mistake(format_completion(" ".join(sentences), answer), row) == "slip"
-        sentences, answer = work_out(row, Hand(slip=1.0, check_after_slip=1.0, check_idle=1.0))
+        sentences, answer = work_out(row, Habits(slip=1.0, check_after_slip=1.0, check_idle=1.0))
         assert "check:" in " ".join(sentences) or "cek:" in " ".join(sentences)
         assert (
             find_mistake(format_completion(" ".join(sentences), answer), row) == "right steps, wrong answer"

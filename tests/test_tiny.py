@@ -13,8 +13,8 @@ from r1lab.prompts import format_completion, parse_completion
 from r1lab.rewards import grade_many
 from tinyworld import corpus
 from tinyworld.build import SEEDS, build_problems
+from tinyworld.chain import ChainWriter, Habits
 from tinyworld.generators import DOMAINS, LANGUAGES, LARGEST, LEVELS, NAMES, make_problem, normalise
-from tinyworld.scribe import Hand, Scribe
 from tinyworld.splits import make_splits
 
 CELLS = [(domain, level, language) for domain in DOMAINS for level in LEVELS for language in LANGUAGES]
@@ -28,9 +28,9 @@ def problems(count, seed=0):
 
 def test_careful_reasoning_reaches_the_solution():
     for problem in problems(40):
-        scribe = Scribe(problem.language, random.Random(0))
-        assert problem.reason(scribe) == problem.solution, problem.prompt
-        for left, sign, right, said in SUM.findall(scribe.text):
+        writer = ChainWriter(problem.language, random.Random(0))
+        assert problem.reason(writer) == problem.solution, problem.prompt
+        for left, sign, right, said in SUM.findall(writer.text):
             left, right, said = int(left), int(right), int(said)
             assert (
                 said
@@ -64,9 +64,9 @@ def test_every_shipped_solution_verifies_itself_and_no_other_problem():
 def test_levels_differ_by_the_number_of_links_alone():
     links = {}
     for problem in problems(60):
-        scribe = Scribe(problem.language, random.Random(0))
-        problem.reason(scribe)
-        links.setdefault((problem.kind, problem.level), set()).add(len(scribe.sentences))
+        writer = ChainWriter(problem.language, random.Random(0))
+        problem.reason(writer)
+        links.setdefault((problem.kind, problem.level), set()).add(len(writer.sentences))
         assert all(int(number) <= LARGEST + 40 for number in re.findall(r"\d+", problem.prompt))
     for kind in {kind for kind, _ in links}:
         assert max(links[kind, "easy"]) < min(links[kind, "medium"])
@@ -74,12 +74,12 @@ def test_levels_differ_by_the_number_of_links_alone():
 
 
 def test_a_slip_changes_the_answer_and_a_check_repairs_it():
-    careless, repaired, wrong = Hand(slip=1.0), Hand(slip=1.0, check_after_slip=1.0), 0
+    careless, repaired, wrong = Habits(slip=1.0), Habits(slip=1.0, check_after_slip=1.0), 0
     for problem in problems(5):
-        wrong += problem.reason(Scribe(problem.language, random.Random(1), careless)) != problem.solution
-        scribe = Scribe(problem.language, random.Random(1), repaired)
-        assert problem.reason(scribe) == problem.solution
-        assert "check:" in scribe.text or "cek:" in scribe.text
+        wrong += problem.reason(ChainWriter(problem.language, random.Random(1), careless)) != problem.solution
+        writer = ChainWriter(problem.language, random.Random(1), repaired)
+        assert problem.reason(writer) == problem.solution
+        assert "check:" in writer.text or "cek:" in writer.text
     assert wrong > 0.9 * 5 * len(CELLS)
 
 

@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 
 from r1lab.prompts import ANSWER_CLOSE, ANSWER_OPEN, TAGS, format_completion, parse_completion
+from tinyworld.chain import CHECKS, LINKS, OPENERS, OTHER
 from tinyworld.corpus import ANSWER_SENTENCE, SO_SENTENCE
 from tinyworld.generators import PLACE, VERDICT
-from tinyworld.scribe import CHECKS, LINKS, OPENERS, OTHER
 
 # The phrase book: the same thing said in each language.
 PHRASES = [

@@ -168,17 +168,17 @@ def load_smollm2(folder: str, device: str):
 def stories(count: int) -> list[dict]:
     """English arithmetic stories of one to four steps, no two alike, each with its worked solution in `worked`."""
     from r1lab.prompts import format_completion
+    from tinyworld.chain import ChainWriter
     from tinyworld.generators import make_problem
-    from tinyworld.scribe import Scribe
 
     draw, rows = random.Random(0), {}
     while len(rows) < count:
         problem = make_problem(draw, "arithmetic", draw.choice(("easy", "medium")), "en")
-        scribe = Scribe("en", draw)
-        answer = problem.reason(scribe)
+        writer = ChainWriter("en", draw)
+        answer = problem.reason(writer)
         rows[problem.prompt] = {
             "id": f"story-{len(rows)}", "prompt": problem.prompt, "solution": problem.solution, "domain": problem.domain,
             "kind": problem.kind, "language": "en", "level": problem.level, "verifier": problem.verifier, "tests": "",
-            "source": "r1lab-tiny", "worked": format_completion(scribe.text, answer),
+            "source": "r1lab-tiny", "worked": format_completion(writer.text, answer),
         }  # fmt: skip
     return list(rows.values())

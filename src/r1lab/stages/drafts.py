@@ -8,13 +8,13 @@ from r1lab.languages import language_share
 from r1lab.prompts import format_completion, parse_completion, render_prompt
 from r1lab.rewards import grade_many
 from r1lab.scale import Scale
+from tinyworld.chain import ChainWriter, Habits
 from tinyworld.generators import make_problem
 from tinyworld.refine import refine
-from tinyworld.scribe import Hand, Scribe
 from tinyworld.steps import steps_hold
 
 EXAMPLES = 2  # shown in a few-shot prompt
-TEACHING = Hand(check_idle=0.5)  # an example reasons link by link and verifies about every other one
+TEACHING = Habits(check_idle=0.5)  # an example reasons link by link and verifies about every other one
 PER_PROBLEM = 2  # different replies kept of one problem
 
 
@@ -23,9 +23,9 @@ def worked_examples(problem: dict, rng: random.Random, count: int = EXAMPLES) ->
     pairs = []
     for _ in range(count):
         fresh = make_problem(rng, problem["domain"], "easy", problem["language"])
-        scribe = Scribe(problem["language"], rng, TEACHING)
-        answer = fresh.reason(scribe)
-        pairs.append((fresh.prompt, format_completion(scribe.text, answer)))
+        writer = ChainWriter(problem["language"], rng, TEACHING)
+        answer = fresh.reason(writer)
+        pairs.append((fresh.prompt, format_completion(writer.text, answer)))
     return pairs
 
 
