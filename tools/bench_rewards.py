@@ -118,22 +118,22 @@ def bench_hostile(rows: list[dict]) -> dict:
     reward(
         [format_completion("x", "\\sqrt{98}")], solution=["7\\sqrt{2}"]
     )  # the worker runs, as in any training
-    times, paid = {}, 0
+    times, rewarded = {}, 0
     for name, answer in answers.items():
         forget()
         start = time.perf_counter()
-        paid += sum(reward([f"<think>a</think><answer>{answer}</answer>"], solution=["7\\sqrt{2}"]))
+        rewarded += sum(reward([f"<think>a</think><answer>{answer}</answer>"], solution=["7\\sqrt{2}"]))
         times[name] = time.perf_counter() - start
     slowest = sorted(times, key=times.__getitem__, reverse=True)
     forget()
     batch = [f"<think>a</think><answer>{answers[name]}</answer>" for name in slowest[:BATCH]]
     start = time.perf_counter()
-    paid += sum(reward(batch, solution=["7\\sqrt{2}"] * len(batch)))
+    rewarded += sum(reward(batch, solution=["7\\sqrt{2}"] * len(batch)))
     return {
         "hostile_slowest_s": times[slowest[0]],
         "hostile_slowest": slowest[0],
         "hostile_batch_s": time.perf_counter() - start,
-        "hostile_paid": int(paid),
+        "hostile_paid": int(rewarded),
         "hostile_answers": len(rows),
     }
 
@@ -165,11 +165,11 @@ def bench_import() -> float:
     program = (
         "import time; start = time.perf_counter(); import r1lab.rewards; print(time.perf_counter() - start)"
     )
-    said = [
+    printed = [
         subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         for _ in range(REPEATS)
     ]
-    return statistics.median(float(done.stdout) for done in said)
+    return statistics.median(float(done.stdout) for done in printed)
 
 
 def measure(*, trl: bool = True) -> dict:

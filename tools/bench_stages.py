@@ -84,8 +84,8 @@ def main(argv: list[str]) -> None:
 
     set_threads()
     scale, problems = get_scale(), load_problems("test")
-    how = {"samples": SAMPLES, "template": scale.template, "max_new_tokens": scale.longest_answer}
-    base = evaluate(load_policy(scale), problems, label="base", **how)
+    settings = {"samples": SAMPLES, "template": scale.template, "max_new_tokens": scale.longest_answer}
+    base = evaluate(load_policy(scale), problems, label="base", **settings)
     write_json({**stamp(0), "report": base}, options.output / "zero-base.json")
     reports = {"base": base}
     for seed in range(options.seeds):
@@ -94,8 +94,8 @@ def main(argv: list[str]) -> None:
         policy = Policy(trainer.model, trainer.processing_class)
         label = f"zero, seed {seed}"
         if seed:
-            how["samples"] = FEWER_SAMPLES
-        report = evaluate(policy, problems, label=label, **how)
+            settings["samples"] = FEWER_SAMPLES
+        report = evaluate(policy, problems, label=label, **settings)
         gains = {metric: compare(base, report, metric) for metric in ("greedy_accuracy", "sampled_accuracy")}
         record = {
             **stamp(seed),
@@ -167,8 +167,10 @@ def judge_student_base(path: Path) -> None:
 
     set_threads()
     scale = get_scale()
-    how = {"samples": SAMPLES, "template": scale.template, "max_new_tokens": scale.longest_answer}
-    report = evaluate(load_policy("tiny-student-base"), load_problems("test"), label="student base", **how)
+    settings = {"samples": SAMPLES, "template": scale.template, "max_new_tokens": scale.longest_answer}
+    report = evaluate(
+        load_policy("tiny-student-base"), load_problems("test"), label="student base", **settings
+    )
     save_run({**stamp(0, "make bench-stages"), "seconds": 0.0, "facts": {}, "report": report}, path)
     fill_card("tiny-student-base", report)
 

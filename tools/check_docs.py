@@ -94,8 +94,8 @@ def check_commands() -> Iterator[str]:
         commands = "\n".join("".join(parts) for parts in code.findall(text))
         made = set(re.findall(r"(?:^|&& |; )make ([a-z][\w.-]*)", commands, re.MULTILINE))
         unknown = {f"make {name}" for name in made - known - {"test-trl-1.14"}}
-        asked = set(re.findall(r"python -m r1lab ([a-z_-]+)", text))
-        unknown |= {f"python -m r1lab {name}" for name in asked - set(cli.COMMANDS)}
+        commands_named = set(re.findall(r"python -m r1lab ([a-z_-]+)", text))
+        unknown |= {f"python -m r1lab {name}" for name in commands_named - set(cli.COMMANDS)}
         scripts = re.findall(r"\b((?:workshop|examples|tools|src/\w+)/[\w/]+\.py)", text)
         unknown |= {name for name in scripts if not (ROOT / name).is_file()}
         yield from (f"{named(path)} names {name}, which does not exist" for name in sorted(unknown))

@@ -121,25 +121,25 @@ def notebook_numbers() -> dict[str, str]:
         ("02", r"\| leave with exit code 0 \|[^|]*\| ([\d.]+) \| 0.00 \|", "**{:.2f}**"),
         ("03", r"8 x 1024 +([\d.]+) GB", "**{:.1f} GB**"),
     )
-    shown = {}
+    patterns = {}
     for notebook, pattern, style in (*(("00", f"({re.escape(text)})", text) for text in texts), *numbers):
         found = re.search(pattern, printed_by(notebook))
         if not found:
             raise LookupError(f"notebook {notebook} does not print {pattern!r} now; the slides show it")
         text = style.format(float(found[1])) if style != found[1] else style
-        shown[re.escape(text)] = f"notebook {notebook}"
-    return shown
+        patterns[re.escape(text)] = f"notebook {notebook}"
+    return patterns
 
 
 def scale_numbers() -> dict[str, str]:
     """Patterns of what the slides' table of scales says -> its scale."""
-    shown = {}
+    patterns = {}
     for scale in (SCALES[name] for name in ("tiny", "t4", "a100")):
         rate = f"{scale.learning_rate:.0e}".replace("e-0", "e-")
         tokens = f"{scale.max_completion_tokens:,}".replace(",", "[,.]?")
         batch = f"{scale.groups} x {scale.group_size}"
-        shown |= dict.fromkeys((batch, rate, f"{tokens} token"), f"scale {scale.name}")
-    return shown
+        patterns |= dict.fromkeys((batch, rate, f"{tokens} token"), f"scale {scale.name}")
+    return patterns
 
 
 def check_numbers() -> Iterator[str]:
@@ -154,9 +154,9 @@ def check_numbers() -> Iterator[str]:
         with contextlib.redirect_stdout(io.StringIO()) as printed:
             exec(source, scope := {})
         after = (scope["logits"] - 4 * scope["logits"].grad).softmax(0).tolist()
-        shown = [*map(float, re.search(r"# (0\.08.*)", source)[1].split())]
+        promised = [*map(float, re.search(r"# (0\.08.*)", source)[1].split())]
         if "[-0.71, -0.71, 1.41, 0.0]" not in printed.getvalue() or any(
-            abs(x - y) > 0.005 for x, y in zip(after, shown, strict=True)
+            abs(x - y) > 0.005 for x, y in zip(after, promised, strict=True)
         ):
             yield f"{deck.name}: the step by hand gives other numbers than its comments say"
     for name in ("README.md", "README.id.md", "CHANGELOG.md"):

@@ -53,13 +53,13 @@ def smollm2(record, device: str) -> None:
     policy = Policy(model, tokenizer)
 
     def ask(label: str) -> float:
-        how = {
+        settings = {
             "samples": 2,
             "ks": (),
             "template": scale.template,
             "max_new_tokens": scale.max_completion_tokens,
         }
-        overall = evaluate(policy, held_out, **how)["overall"]
+        overall = evaluate(policy, held_out, **settings)["overall"]
         names = ("greedy_accuracy", "sampled_accuracy", "rewarded_accuracy", "format_rate", "mean_tokens")
         record.add(asked=label, problems=len(held_out), **{name: overall[name]["value"] for name in names})
         return overall["sampled_accuracy"]["value"]
