@@ -11,114 +11,62 @@ from notebook_cells import earlier_code, run_exercise
 
 PATHS = notebook_paths()
 
-# What a learner might return by mistake, and what the check must tell: (notebook, function) -> [(expression, told)].
+# What a learner might return by mistake, and what the check must tell: notebook, function, expression, message.
 # fmt: off
-WRONG = {
-    ("00", "any_right"): [
-        ("p * k", "it gives 1.6; expected 0.8704. Hint: What is the chance"),
-        ("1 - p**k", "it gives 0.6; expected 0.4"),
-    ],
-    ("00", "problems_needed"): [
-        ("4 / width**2", "it gives 16; expected 12"),
-        ("wilson_interval(width)", "it raised TypeError"),
-    ],
-    ("01", "leave_one_out"): [
-        ("rewards - rewards.mean()", "expected [1.33"),
-        ("rewards.sum()", "Hint: The others are G - 1"),
-    ],
-    ("01", "clip_higher"): [
-        ("ratio * advantage", "it gives 1.5; expected 1.28"),
-        ("ratio.clamp(0.8, 1.28) * advantage", "it gives 0.8; expected 0.5"),
-    ],
-    ("01", "hack"): [
-        ('"The answer is 14."', "'grader': 1.0"),
-        ('"The answer is 99."', "'10 or more': False"),
-    ],
-    ("02", "overlong"): [
-        ("-1.0 if length > max_len else 0.0", "expected -0.05"),
-        ("(max_len - cache - length) / cache", "it gives 4"),
-    ],
-    ("02", "strict_format"): [
-        ("float('</answer>' in text)", "it gives 1; expected 0"),
-        (r"float(bool(re.fullmatch(r'<think>.+</think>\s*<answer>.+</answer>\s*', text, re.DOTALL)))", "8 of 11 cases agree"),
-    ],
-    ("02", "group_length"): [
-        ("[float(c) for c in correct]", "expected [0.5, 0.0, -0.5]"),
-        ("[0.5 - (n - min(lengths)) / (max(lengths) - min(lengths)) for n in lengths]", "it gives [0.5, 0.0, -0.5]; expected [0.0, 0.0, -0.5]"),
-    ],
-    ("02", "break_even"): [
-        ("a2 / n2 - a1 / n1", "expected 0.02"),
-        ("(n2 - n1) / (a2 - a1)", "it gives 50"),
-    ],
-    ("03", "group_advantages"): [
-        ("[r - sum(rewards) / len(rewards) for r in rewards]", "expected"),
-        ("rewards[:size]", "expected"),
-    ],
-    ("03", "objective_of"): [
-        ("min(ratio, max(1 - low, min(ratio, 1 + high))) * advantage", "objective_of(0.5, -1, 0.2, 0.28, 3) it gives -0.5; expected -0.8"),
-        ("min(ratio * advantage, min(max(ratio, 1 - low), 1 + high) * advantage)", "6 of 7 cases agree"),
-    ],
-    ("03", "step_loss"): [
-        ("sum(map(sum, micro_batches)) / len(micro_batches)", "expected 1.5"),
-        ("step_loss_as_found(micro_batches)", "it gives 2.5; expected 1.75. Hint"),
-    ],
-    ("04", "chance_mixed"): [
-        ("2 * p * (1 - p)", "chance_mixed(0.5, 8)"),
-        ("1 - (1 - p) ** size", "it gives 0.75; expected 0.5"),
-    ],
-    ("04", "unbiased_pass_at_k"): [
-        ("1 - (1 - c / n) ** k", "unbiased_pass_at_k(8, 2, 4) it gives 0.6836; expected 0.7857"),
-        ("c / n", "expected 0.7857"),
-    ],
-    ("05", "make_labels"): [
-        ("[-100] * (length - len(completion_ids)) + completion_ids", "expected [-100, -100, 7, 8, -100, -100]"),
-        ("(prompt_ids + completion_ids + [-100] * length)[:length]", "it gives [5, 6, 7, 8]"),
-    ],
-    ("05", "packed_rows"): [
-        ("-(-sum(lengths) // size)", "packed_rows([5, 5, 5], 8) it gives 2; expected 3"),
-        ("len(lengths)", "it gives 5; expected 2"),
-    ],
-    ("06", "gated"): [
-        ("correct + 0.5 * well_formed + 0.5 * share", "gated(0, 1, 1) it gives 1; expected 0.5"),
-        ("correct * share", "it gives 1; expected 2"),
-    ],
-    ("06", "lone_winner"): [
-        ("delta", "expected 2.475"),
-        ("(group_size - 1) ** 0.5", "it gives 2.646"),
-    ],
-    ("07", "expected_kept"): [
-        ("min(k * p, cap)", "it gives 1; expected 0.9375"),
-        ("1 - (1 - p) ** k", "it gives 0.9375; expected 2"),
-    ],
-    ("07", "alike"): [
-        ("len(one & other) / max(len(one), len(other))", "it gives 0.5; expected 0.333"),
-        ("len(one & other) / len(one | other)", "it raised ZeroDivisionError"),
-    ],
-    ("08", "best_policy"): [
-        ("[p * math.exp(s / beta) for p, s in zip(reference, scores)]", "expected [0.731"),
-        ("[p * math.exp(s / beta) / sum(q * math.exp(t / beta) for q, t in zip(reference, scores)) for p, s in zip(reference, scores)]", "it raised OverflowError"),
-    ],
-    ("08", "pair_loss"): [
-        ("sum(math.log(1 + math.exp(a - b)) for a, b in zip(chosen, rejected)) / len(chosen)", "expected 0.1269"),
-        ("sum(math.log(1 + math.exp(b - a)) for a, b in zip(chosen, rejected))", "expected 1.4"),
-    ],
-    ("09", "mixture_divergence"): [
-        ("beta * float(kl(torch.tensor(p), torch.tensor(q)))", "expected 0.1017"),
-        ("sum(a - b for a, b in zip(p, q))", "expected 0.1017"),
-    ],
-    ("09", "kept_shares"): [
-        ("[a * b for a, b in zip(share, solved)]", "expected [0.75"),
-        ("solved", "expected [0.75"),
-    ],
-    ("10", "pass_product"): [
-        ("1 - (1 - c / n) ** k", "pass_product(4, 2, 2) it gives 0.75; expected 0.8333"),
-        ("min(1.0, k * c / n)", "it gives 1; expected 0.8333"),
-    ],
-    ("10", "problems_needed"): [
-        ("int(1 / (q - p) ** 2)", "expected 2955"),
-        ("int(np.ceil(p * (1 - p) * (1.96 / (q - p)) ** 2))", "it gives 1537; expected 2955"),
-    ],
-}
+WRONG = [
+    ("00", "any_right", "p * k", "it gives 1.6; expected 0.8704. Hint: What is the chance"),
+    ("00", "any_right", "1 - p**k", "it gives 0.6; expected 0.4"),
+    ("00", "problems_needed", "4 / width**2", "it gives 16; expected 12"),
+    ("00", "problems_needed", "wilson_interval(width)", "it raised TypeError"),
+    ("01", "leave_one_out", "rewards - rewards.mean()", "expected [1.33"),
+    ("01", "leave_one_out", "rewards.sum()", "Hint: The others are G - 1"),
+    ("01", "clip_higher", "ratio * advantage", "it gives 1.5; expected 1.28"),
+    ("01", "clip_higher", "ratio.clamp(0.8, 1.28) * advantage", "it gives 0.8; expected 0.5"),
+    ("01", "hack", '"The answer is 14."', "'grader': 1.0"),
+    ("01", "hack", '"The answer is 99."', "'10 or more': False"),
+    ("02", "overlong", "-1.0 if length > max_len else 0.0", "expected -0.05"),
+    ("02", "overlong", "(max_len - cache - length) / cache", "it gives 4"),
+    ("02", "strict_format", "float('</answer>' in text)", "it gives 1; expected 0"),
+    ("02", "strict_format", r"float(bool(re.fullmatch(r'<think>.+</think>\s*<answer>.+</answer>\s*', text, re.DOTALL)))", "8 of 11 cases agree"),
+    ("02", "group_length", "[float(c) for c in correct]", "expected [0.5, 0.0, -0.5]"),
+    ("02", "group_length", "[0.5 - (n - min(lengths)) / (max(lengths) - min(lengths)) for n in lengths]", "it gives [0.5, 0.0, -0.5]; expected [0.0, 0.0, -0.5]"),
+    ("02", "break_even", "a2 / n2 - a1 / n1", "expected 0.02"),
+    ("02", "break_even", "(n2 - n1) / (a2 - a1)", "it gives 50"),
+    ("03", "group_advantages", "[r - sum(rewards) / len(rewards) for r in rewards]", "expected"),
+    ("03", "group_advantages", "rewards[:size]", "expected"),
+    ("03", "objective_of", "min(ratio, max(1 - low, min(ratio, 1 + high))) * advantage", "objective_of(0.5, -1, 0.2, 0.28, 3) it gives -0.5; expected -0.8"),
+    ("03", "objective_of", "min(ratio * advantage, min(max(ratio, 1 - low), 1 + high) * advantage)", "6 of 7 cases agree"),
+    ("03", "step_loss", "sum(map(sum, micro_batches)) / len(micro_batches)", "expected 1.5"),
+    ("03", "step_loss", "step_loss_as_found(micro_batches)", "it gives 2.5; expected 1.75. Hint"),
+    ("04", "chance_mixed", "2 * p * (1 - p)", "chance_mixed(0.5, 8)"),
+    ("04", "chance_mixed", "1 - (1 - p) ** size", "it gives 0.75; expected 0.5"),
+    ("04", "unbiased_pass_at_k", "1 - (1 - c / n) ** k", "unbiased_pass_at_k(8, 2, 4) it gives 0.6836; expected 0.7857"),
+    ("04", "unbiased_pass_at_k", "c / n", "expected 0.7857"),
+    ("05", "make_labels", "[-100] * (length - len(completion_ids)) + completion_ids", "expected [-100, -100, 7, 8, -100, -100]"),
+    ("05", "make_labels", "(prompt_ids + completion_ids + [-100] * length)[:length]", "it gives [5, 6, 7, 8]"),
+    ("05", "packed_rows", "-(-sum(lengths) // size)", "packed_rows([5, 5, 5], 8) it gives 2; expected 3"),
+    ("05", "packed_rows", "len(lengths)", "it gives 5; expected 2"),
+    ("06", "gated", "correct + 0.5 * well_formed + 0.5 * share", "gated(0, 1, 1) it gives 1; expected 0.5"),
+    ("06", "gated", "correct * share", "it gives 1; expected 2"),
+    ("06", "lone_winner", "delta", "expected 2.475"),
+    ("06", "lone_winner", "(group_size - 1) ** 0.5", "it gives 2.646"),
+    ("07", "expected_kept", "min(k * p, cap)", "it gives 1; expected 0.9375"),
+    ("07", "expected_kept", "1 - (1 - p) ** k", "it gives 0.9375; expected 2"),
+    ("07", "alike", "len(one & other) / max(len(one), len(other))", "it gives 0.5; expected 0.333"),
+    ("07", "alike", "len(one & other) / len(one | other)", "it raised ZeroDivisionError"),
+    ("08", "best_policy", "[p * math.exp(s / beta) for p, s in zip(reference, scores)]", "expected [0.731"),
+    ("08", "best_policy", "[p * math.exp(s / beta) / sum(q * math.exp(t / beta) for q, t in zip(reference, scores)) for p, s in zip(reference, scores)]", "it raised OverflowError"),
+    ("08", "pair_loss", "sum(math.log(1 + math.exp(a - b)) for a, b in zip(chosen, rejected)) / len(chosen)", "expected 0.1269"),
+    ("08", "pair_loss", "sum(math.log(1 + math.exp(b - a)) for a, b in zip(chosen, rejected))", "expected 1.4"),
+    ("09", "mixture_divergence", "beta * float(kl(torch.tensor(p), torch.tensor(q)))", "expected 0.1017"),
+    ("09", "mixture_divergence", "sum(a - b for a, b in zip(p, q))", "expected 0.1017"),
+    ("09", "kept_shares", "[a * b for a, b in zip(share, solved)]", "expected [0.75"),
+    ("09", "kept_shares", "solved", "expected [0.75"),
+    ("10", "pass_product", "1 - (1 - c / n) ** k", "pass_product(4, 2, 2) it gives 0.75; expected 0.8333"),
+    ("10", "pass_product", "min(1.0, k * c / n)", "it gives 1; expected 0.8333"),
+    ("10", "problems_needed", "int(1 / (q - p) ** 2)", "expected 2955"),
+    ("10", "problems_needed", "int(np.ceil(p * (1 - p) * (1.96 / (q - p)) ** 2))", "it gives 1537; expected 2955"),
+]
 # fmt: on
 
 
@@ -140,7 +88,8 @@ EXERCISES = [(path, name) for path in PATHS for name in exercises(path)[1]]
 @pytest.mark.parametrize(("path", "name"), EXERCISES, ids=lambda value: getattr(value, "stem", value))
 def test_a_check_tells_the_solution_from_nothing_and_from_wrong_answers(path, name):
     notebook, found = exercises(path)
-    solution, wrong = notebook.cells[found[name][0]].source, WRONG[path.name[:2], name]
+    solution = notebook.cells[found[name][0]].source
+    wrong = [row[2:] for row in WRONG if row[:2] == (path.name[:2], name)]
     assert len(wrong) >= 2
     empty = skeleton(solution)
     answers = [empty.removesuffix("...") + f"return {expression}" for expression, _ in wrong]
