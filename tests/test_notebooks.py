@@ -116,22 +116,13 @@ def small_course(tmp_path):
 
 @pytest.mark.slow
 def test_run_course_writes_pages_that_ask_the_network_for_nothing(small_course):
+    badge = "[![Open](https://example.org/badge.svg)](https://example.org) ![a](../images/a.png)"
+    links = "Next: [one](01_part.ipynb#two), see [data](../images/a.png), $x^2$ and\n\n$$\\frac{a}{b}$$"
+    scale = "import os\nprint(os.environ['R1LAB_SCALE'], os.path.basename(os.getcwd()))"
+    save = "import os, pathlib\npathlib.Path(os.environ['R1LAB_OUTPUT'], 'x.json').write_text('{}')"
     root = small_course(
-        [
-            new_markdown_cell(
-                "[![Open](https://example.org/badge.svg)](https://example.org) ![a](../images/a.png)"
-            ),
-            new_markdown_cell(
-                "Next: [one](01_part.ipynb#two), see [data](../images/a.png), $x^2$ and\n\n$$\\frac{a}{b}$$"
-            ),
-            new_code_cell("import os\nprint(os.environ['R1LAB_SCALE'], os.path.basename(os.getcwd()))"),
-        ],
-        [
-            new_code_cell("1 / 0", metadata={"tags": ["nbval-skip"]}),
-            new_code_cell(
-                "import os, pathlib\npathlib.Path(os.environ['R1LAB_OUTPUT'], 'x.json').write_text('{}')"
-            ),
-        ],
+        [new_markdown_cell(badge), new_markdown_cell(links), new_code_cell(scale)],
+        [new_code_cell("1 / 0", metadata={"tags": ["nbval-skip"]}), new_code_cell(save)],
     )
     index = course.run_course(root=root)
     assert index == root / "build" / "course" / "index.html"
@@ -145,9 +136,8 @@ def test_run_course_writes_pages_that_ask_the_network_for_nothing(small_course):
     assert "01_part.html" in index.read_text() and "No evaluation report" in index.read_text()
     executed = json.loads((index.parent / "00_part.ipynb").read_text())
     assert executed["cells"][-1]["execution_count"] == 1
-    assert read(root / "notebooks" / "00_part.ipynb").cells[-1].execution_count is None, (
-        "the source was changed"
-    )
+    source = read(root / "notebooks" / "00_part.ipynb")
+    assert source.cells[-1].execution_count is None, "the source was changed"
 
 
 def test_the_index_shows_before_and_after(tmp_path):
@@ -167,8 +157,8 @@ def test_notebooks_are_run_and_cleaned_up_to_the_one_that_fails(small_course, ca
     root = small_course([new_code_cell("import sys\nprint(1)\nprint(2, file=sys.stderr)\n3")], failing)
     good, bad = sorted((root / "notebooks").glob("*.ipynb"))
     before = bad.read_text()
-    said = r"01_part\.ipynb stopped at code cell 2 of 2: ValueError: no model"
-    with pytest.raises(CourseError, match=said) as stopped:
+    error = r"01_part\.ipynb stopped at code cell 2 of 2: ValueError: no model"
+    with pytest.raises(CourseError, match=error) as stopped:
         course.refresh_notebooks(root=root)
     assert [output.output_type for output in read(good).cells[0].outputs] == ["stream", "execute_result"]
     assert bad.read_text() == before
@@ -178,7 +168,7 @@ def test_notebooks_are_run_and_cleaned_up_to_the_one_that_fails(small_course, ca
 
     monkeypatch.setattr(course, "run_course", run_course)
     assert course.main_course([]) == 1
-    assert re.search(f"error: {said}", capsys.readouterr().err)
+    assert re.search(f"error: {error}", capsys.readouterr().err)
 
 
 def test_nothing_to_run_is_said(tmp_path):

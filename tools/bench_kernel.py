@@ -20,10 +20,10 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from r1lab.files import write_json
 from r1lab.kernels import GRPOSpec, fused_grpo_loss, grpo_loss
 from r1lab.kernels.measure import GROUP, Problem, make_problem, measure, memory_now
 from r1lab.scale import DATA
-from r1lab.stages.folder import write_json
 
 SPEC = GRPOSpec("dapo")  # on-policy, no KL term: what TRL does by default
 SHARES = (1.0, 0.875, 0.625, 0.5)  # lengths of a sparse group's completions: 75% of the tokens are real
