@@ -1,4 +1,8 @@
-"""TRL's GRPOTrainer on the kernel of `r1lab.kernels`: the same arguments, loss, metrics and checkpoints."""
+"""TRL's GRPOTrainer on the kernel of `r1lab.kernels`: the same arguments, loss, metrics and checkpoints.
+
+A trainer's forward pass ends with the head, which makes the logits. Here `add_head_hook` lets a caller replace the head, and the
+kernel takes its place: for the loss, and for the log-probabilities of the old policy and of the reference model.
+"""
 
 import functools
 from contextlib import contextmanager
@@ -10,19 +14,22 @@ from trl import GRPOTrainer
 from r1lab.kernels import LOSSES, GRPOSpec, fused_grpo_loss, linear_logp, step_normalizer
 
 logger = logging.get_logger(__name__)
+# What a batch of a vision model holds besides text.
 IMAGES = ("pixel_values", "image_grid_thw", "num_images", "token_type_ids", "mm_token_type_ids")
-OWN_SCALES = ("output_multiplier", "lm_head_multiplier", "logits_scaling")  # of logits, each family its own
+# Settings by which some model families scale their logits, each in its own place. The kernel knows `logit_scale` only.
+OWN_SCALES = ("output_multiplier", "lm_head_multiplier", "logits_scaling")
 
 
 class KernelGRPOTrainer(GRPOTrainer):
     """`trl.GRPOTrainer` (1.14.2 and 1.16) that never makes the logits of a batch.
 
-    Where the kernel does not cover a setting, TRL's own loss is used and one log line says why.
+    Where the kernel does not cover a setting, TRL's own loss is used and one log line gives the reason.
     """
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self._reasons_told = set()
+        self._logged_reasons = set()
+        # The reference model needs the hook too. Under LoRA there is none: it is the policy without its adapters.
         for model in (self.model, self.ref_model):
             if model is not None:
                 add_head_hook(model)
@@ -30,12 +37,14 @@ class KernelGRPOTrainer(GRPOTrainer):
     def _compute_loss(self, model, inputs):
         reason = self._not_covered(model, inputs)
         if reason:
-            if reason not in self._reasons_told:
-                self._reasons_told.add(reason)
+            if reason not in self._logged_reasons:
+                self._logged_reasons.add(reason)
                 logger.warning(f"using TRL's own loss, not the r1lab kernel: {reason}")
             return super()._compute_loss(model, inputs)
-        ids, mask, training = inputs["completion_ids"], inputs["completion_mask"], self.model.training
-        spec, accumulation = self._spec(), self.current_gradient_accumulation_steps if training else 1
+
+        # Stage 1: which loss, and what its sum over tokens is divided by. In evaluation nothing is accumulated.
+        spec, training = self._spec(), self.model.training
+        accumulation = self.current_gradient_accumulation_steps if training else 1
         normalizer = step_normalizer(
             spec,
             inputs["num_items_in_batch"],
@@ -44,30 +53,38 @@ class KernelGRPOTrainer(GRPOTrainer):
             processes=self.accelerator.num_processes,
         )
         entropy_coef = self.entropy_coef
+        # The adaptive bonus rests while the policy's entropy is above its target.
         if self.use_adaptive_entropy and self._last_world_entropy > self.args.entropy_target:
             entropy_coef = 0.0
-        with self.accelerator.autocast():
-            out = model(
-                input_ids=torch.cat([inputs["prompt_ids"], ids], 1),
-                attention_mask=torch.cat([inputs["prompt_mask"], mask], 1),
-                r1_head=lambda states, projection, **options: fused_grpo_loss(
-                    states[:, -ids.shape[1] - 1 : -1],
-                    projection.weight,
-                    ids,
-                    mask * inputs["tool_mask"] if "tool_mask" in inputs else mask,
-                    inputs["advantages"],
-                    spec=spec,
-                    old_logp=inputs.get("old_per_token_logps"),
-                    ref_logp=inputs.get("ref_per_token_logps"),
-                    is_ratio=inputs.get("importance_sampling_ratio"),
-                    normalizer=normalizer,
-                    bias=projection.bias,
-                    temperature=self.temperature,
-                    entropy_coef=entropy_coef / accumulation,
-                    **options,
-                ),
+
+        # Stage 2: the forward pass, with the kernel instead of the head.
+        ids, mask = inputs["completion_ids"], inputs["completion_mask"]
+
+        def kernel(states, head):
+            return fused_grpo_loss(
+                # The state at a token predicts the next one, so the completion's states begin one token early.
+                states[:, -ids.shape[1] - 1 : -1],
+                ids=ids,
+                # What a tool wrote is part of the text, but the policy did not choose it.
+                mask=mask * inputs["tool_mask"] if "tool_mask" in inputs else mask,
+                advantages=inputs["advantages"],
+                spec=spec,
+                old_logp=inputs.get("old_per_token_logps"),
+                ref_logp=inputs.get("ref_per_token_logps"),
+                is_ratio=inputs.get("importance_sampling_ratio"),
+                normalizer=normalizer,
+                temperature=self.temperature,
+                entropy_coef=entropy_coef / accumulation,  # TRL divides the bonus like the loss
+                **head,
             )
-        # TRL's own code, fed with the kernel's scores, logs the metrics: their names and meaning are TRL's of any version.
+
+        input_ids = torch.cat([inputs["prompt_ids"], ids], 1)
+        attention_mask = torch.cat([inputs["prompt_mask"], mask], 1)
+        with self.accelerator.autocast():
+            out = model(input_ids=input_ids, attention_mask=attention_mask, kernel=kernel)
+
+        # Stage 3: TRL's own code, fed with the kernel's scores, logs the metrics. So their names and meaning are those of
+        # any version of TRL.
         with torch.no_grad(), self._already_scored(out.logp, out.entropy):
             super()._compute_loss(model, inputs)
         return out.loss
@@ -76,40 +93,32 @@ class KernelGRPOTrainer(GRPOTrainer):
         self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **rest
     ):
         """Old and reference log-probabilities: by the same kernel as the loss, so that an unchanged policy has ratio 1."""
+        # The kernel keeps no graph for a later loss, and has no images and no losses of experts.
         rest_given = any(value is not None and value is not False for value in rest.values())
         if torch.is_grad_enabled() or rest_given or self._not_covered(model, {}):
+            settings = {"batch_size": batch_size, "compute_entropy": compute_entropy, **rest}
             return super()._get_per_token_logps_and_entropies(
-                model,
-                input_ids,
-                attention_mask,
-                logits_to_keep,
-                batch_size=batch_size,
-                compute_entropy=compute_entropy,
-                **rest,
+                model, input_ids, attention_mask, logits_to_keep, **settings
             )
-        parts = []
-        for ids, mask in zip(
-            input_ids.split(batch_size or len(input_ids)),
-            attention_mask.split(batch_size or len(input_ids)),
-            strict=True,
-        ):
-            with self.accelerator.autocast():
-                out = model(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    r1_head=lambda states, projection, ids=ids, mask=mask, **options: linear_logp(
-                        states[:, -logits_to_keep - 1 : -1].flatten(0, 1),
-                        projection.weight,
-                        ids[:, -logits_to_keep:].flatten(),
-                        bias=projection.bias,
-                        temperature=self.temperature,
-                        entropy=compute_entropy,
-                        row_mask=mask[:, -logits_to_keep:].flatten(),
-                        **options,
-                    ),
+        # In passes of `batch_size` rows: without gradients the hidden states of one pass are all that is held.
+        parts, rows = [], batch_size or len(input_ids)
+        for ids, mask in zip(input_ids.split(rows), attention_mask.split(rows), strict=True):
+
+            def kernel(states, head, ids=ids, mask=mask):
+                return linear_logp(
+                    states[:, -logits_to_keep - 1 : -1].flatten(0, 1),
+                    ids=ids[:, -logits_to_keep:].flatten(),
+                    row_mask=mask[:, -logits_to_keep:].flatten(),
+                    temperature=self.temperature,
+                    entropy=compute_entropy,
+                    **head,
                 )
+
+            with self.accelerator.autocast():
+                out = model(input_ids=ids, attention_mask=mask, kernel=kernel)
             parts.append([None if x is None else x.view(len(ids), -1) for x in out])
         logp, entropy = zip(*parts, strict=True)
+        # The last of the three is the loss of a mixture of experts, which is left to TRL.
         return torch.cat(logp), torch.cat(entropy) if compute_entropy else None, None
 
     def _spec(self) -> GRPOSpec:
@@ -132,24 +141,25 @@ class KernelGRPOTrainer(GRPOTrainer):
         """Why TRL's own loss must be used, or None."""
         base = _base_model(self.accelerator.unwrap_model(model))
         head, config = base.get_output_embeddings(), base.config.get_text_config()
+        sharded = hasattr(head.weight, "ds_id") or hasattr(head.weight, "full_tensor")  # ZeRO-3, FSDP2
+        own_scale = any(getattr(config, name, None) not in (None, 1) for name in OWN_SCALES)
+        # The first reason that applies is logged, so each is a sentence a user can act on.
         reasons = {
             f"loss_type {self.loss_type!r} is new to it": self.loss_type not in LOSSES,
             "the batch has images": any(inputs.get(name) is not None for name in IMAGES),
             "a mixture of experts adds its own loss": self.aux_loss_enabled,
             "top_entropy_quantile needs the whole batch's entropies first": self.top_entropy_quantile < 1,
             "off_policy_mask_threshold is not built in": self.off_policy_mask_threshold is not None,
-            "cast_lm_head_to_fp32 replaces the head (the kernel's logits are float32 without it)": self.args.cast_lm_head_to_fp32,
+            "cast_lm_head_to_fp32 replaces the head": self.args.cast_lm_head_to_fp32,
             "the head is not a plain linear layer": type(head) is not torch.nn.Linear,
-            "the head's weight is sharded over devices": hasattr(head.weight, "ds_id")
-            or hasattr(head.weight, "full_tensor"),
-            "the model scales its logits in a way of its own": any(
-                getattr(config, name, None) not in (None, 1) for name in OWN_SCALES
-            ),
+            "the head's weight is sharded over devices": sharded,
+            "the model scales its logits in a way of its own": own_scale,
         }
         return next((reason for reason, applies in reasons.items() if applies), None)
 
     @contextmanager
     def _already_scored(self, logp, entropy):
+        """Inside, TRL's code gets these scores instead of a forward pass."""
         self._get_per_token_logps_and_entropies = lambda *args, **kwargs: (logp, entropy, None)
         try:
             yield
@@ -158,26 +168,27 @@ class KernelGRPOTrainer(GRPOTrainer):
 
 
 def add_head_hook(model) -> None:
-    """Let `model(input_ids, attention_mask, r1_head=f)` return f(last hidden states, output projection, softcap, scale).
+    """Let `model(input_ids, attention_mask, kernel=f)` return f(last hidden states, head), where `head` is a dictionary with
+    the arguments weight, bias, softcap and logit_scale of `fused_grpo_loss`.
 
-    Inside the model's own forward, so that the hooks of DDP and mixed precision fire; without r1_head nothing changes.
+    Inside the model's own forward, so that the hooks of DDP and mixed precision fire; without `kernel` nothing changes.
     """
     base = _base_model(model)
     config, forward = base.config.get_text_config(), base.forward
     scale = getattr(config, "logit_scale", None)
-    options = {
-        "softcap": getattr(config, "final_logit_softcapping", None),
-        "logit_scale": 1.0 if scale is None else scale,
-    }
 
     @functools.wraps(forward)  # generate() checks its arguments against the signature
-    def hooked(*args, r1_head=None, **kwargs):
-        if r1_head is None:
+    def hooked(*args, kernel=None, **kwargs):
+        if kernel is None:
             return forward(*args, **kwargs)
+        # Only the layers: the head is what the kernel computes. No cache, since nothing is generated.
         inner = base.base_model(
             input_ids=kwargs["input_ids"], attention_mask=kwargs["attention_mask"], use_cache=False
         )
-        return r1_head(inner.last_hidden_state, base.get_output_embeddings(), **options)
+        projection = base.get_output_embeddings()
+        softcap = getattr(config, "final_logit_softcapping", None)
+        head = {"weight": projection.weight, "bias": projection.bias, "softcap": softcap}
+        return kernel(inner.last_hidden_state, {**head, "logit_scale": 1.0 if scale is None else scale})
 
     base.forward = hooked
 
