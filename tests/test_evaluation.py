@@ -139,8 +139,9 @@ def test_every_domain_is_graded_by_its_own_verifier():
 def test_votes_for_the_same_answer_are_one_however_they_are_spelled(verifier, texts, votes):
     row = {"verifier": verifier, "solution": "Ani, Budi" if verifier == "logic" else "14"}
     row |= {"tests": json.dumps({"function": "f", "cases": [[[3], 13]]})} if verifier == "code" else {}
-    row |= {"numbers": [2, 3, 4], "target": 14} if verifier == "countdown" else {}
-    texts = [f"<answer>{text}</answer>" for text in texts] if verifier == "countdown" else texts
+    if verifier == "countdown":
+        row |= {"numbers": [2, 3, 4], "target": 14}
+        texts = [f"<answer>{text}</answer>" for text in texts]
     assert rewards.count_votes(texts, row) == votes
 
 

@@ -41,19 +41,15 @@ def sample_completions(
         for problem, pairs in zip(problems, examples, strict=True)
     ]
     limit = {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
+    rollouts = []
     groups = policy.generate(prompts, samples=samples, temperature=temperature, seed=seed, **limit)
-    return [
-        [
-            {
-                **problem,
-                "completion": sample.text,
-                "tokens": int(sample.tokens),
-                "truncated": bool(sample.truncated),
-            }
+    for problem, group in zip(problems, groups, strict=True):
+        columns = [
+            {"completion": sample.text, "tokens": int(sample.tokens), "truncated": bool(sample.truncated)}
             for sample in group
         ]
-        for problem, group in zip(problems, groups, strict=True)
-    ]
+        rollouts.append([problem | row for row in columns])
+    return rollouts
 
 
 def sample_and_grade(

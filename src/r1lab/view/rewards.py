@@ -1,6 +1,5 @@
 """Figures about rewards: lines over a length, how values are distributed, and a proxy against the truth."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from r1lab.view.curves import check_logged, draw_curve
@@ -28,7 +27,7 @@ def plot_lines(x: Sequence[float], lines: Mapping[str, Sequence[float]], **label
 def plot_distributions(values: Mapping[str, Sequence[float | None]]):
     """Draw how often each reward had which value, one small panel per reward: a matplotlib Figure.
 
-    values: reward name -> its values, None left out; up to 12 different values get a bar each, more are put in 12 bins.
+    values: reward name -> its values, None left out; a bar is the share of the values around a twelfth of the axis.
     Panels reach from 0 to 1, or to -1 where a value is negative. The title holds the name and the mean.
     Raises ValueError when a reward has no value at all.
     """
@@ -52,10 +51,9 @@ def _draw_shares(ax, values: list[float]) -> None:
     low = min(-1.0, *values) if min(values) < 0 else 0.0
     high = max(1.0, *values) if max(values) > 0 or low == 0 else 0.0
     width = (high - low) / BINS
-    counts = Counter(round(value, 6) for value in values)
-    if len(counts) > BINS:
-        counts = Counter(low + width * (min(int((value - low) / width), BINS - 1) + 0.5) for value in values)
-    ax.bar(list(counts), [count / len(values) for count in counts.values()], width * 0.9, color=PALETTE[0])
+    # A bin stands around each twelfth, so that the bars of 0, 1/2 and 1 stand where these values are.
+    edges = [low + (k - 0.5) * width for k in range(BINS + 2)]
+    ax.hist(values, edges, weights=[1 / len(values)] * len(values), rwidth=0.9, color=PALETTE[0])
     ax.set_xlim(low - width, high + width)
     ax.set_xticks([low, high], [f"{low:.3g}", f"{high:.3g}"])
 
