@@ -8,7 +8,7 @@ from r1lab.policy import set_threads
 from r1lab.prompts import render_prompt
 from r1lab.scale import Scale
 from r1lab.stages.grpo import MetricsLog, build_config, load_trainable, machine_args, run_trainer, share_step
-from r1lab.stages.lora import rest_engine
+from r1lab.stages.lora import put_vllm_to_sleep
 
 
 def make_sft_args(scale: Scale, output: Path | str, **overrides: Any):
@@ -75,7 +75,7 @@ def train_sft(
         )
     set_threads()
     policy, tokenizer = load_trainable(scale, model)
-    rest_engine(policy)
+    put_vllm_to_sleep(policy)
     trainer = SFTTrainer(
         model=policy,
         processing_class=tokenizer,
