@@ -9,8 +9,7 @@ from itertools import product
 import pytest
 
 from r1lab.languages import language_share
-from r1lab.problems import load_problems, split_of, take_balanced
-from r1lab.problems.hub import OPENMATH, STRATOS, dapo_row, openmath_row, stratos_row
+from r1lab.problems import load_problems, take_balanced
 from r1lab.prompts import format_completion, parse_completion
 from r1lab.rewards import grade_many
 from r1lab.scale import DATA, SCALES
@@ -264,8 +263,9 @@ def test_half_written_data_are_made_again(tmp_path):
 def test_the_loss_is_on_the_completion_only(tmp_path):
     from trl import SFTTrainer
 
+    from r1lab.stages.config import make_sft_args
     from r1lab.stages.grpo import load_trainable
-    from r1lab.stages.sft import make_sft_args, sft_dataset
+    from r1lab.stages.sft import sft_dataset
 
     reply = format_completion("First 7-4=3.", "3")
     data = sft_dataset([row(reply)], tokenizer := load_trainable(SMALL)[1], SMALL.template)
@@ -280,67 +280,3 @@ def test_the_loss_is_on_the_completion_only(tmp_path):
 def test_without_r1_zero_it_says_which_command_makes_one(tmp_path):
     with pytest.raises(FileNotFoundError, match="r1lab zero"):
         cold_start.train_cold_start(SMALL, tmp_path / "out", folders={"zero": tmp_path / "none"})
-
-
-# ------------------------------------------------------------------------------------------------ the hub
-STRATOS_ROW = {
-    "system": "Your role is to think first and to answer second.",
-    "conversations": [
-        {"from": "user", "value": "What is 7 times 6?"},
-        {
-            "from": "assistant",
-            "value": "<|begin_of_thought|>\n\nSeven sixes are 42.\n\n<|end_of_thought|>\n\n"
-            "<|begin_of_solution|>\n\nIt is \\( \\boxed{42} \\).\n\n<|end_of_solution|>",
-        },
-    ],
-}
-OPENMATH_ROW = {
-    "problem": "What is 7 times 6?",
-    "generated_solution": "<think>\nSeven sixes are 42.\n</think>\nThe product is \\boxed{42}.",
-    "expected_answer": "42",
-}
-
-
-@pytest.mark.parametrize("adapt, given", [(stratos_row, STRATOS_ROW), (openmath_row, OPENMATH_ROW)])
-def test_worked_solutions_of_the_hub_come_in_our_tags(adapt, given):
-    made = adapt(given, 7)
-    assert made["completion"] == format_completion("Seven sixes are 42.", "42")
-    assert made["prompt"] == "What is 7 times 6?" and made["solution"] == "42" and made["language"] == "en"
-    assert set(made) == {*dapo_row({"prompt": "p", "solution": "1"}, 0), "completion"}
-
-
-def test_a_solution_without_a_box_is_the_answer_and_a_missing_block_is_not_well_formed():
-    code = json.loads(
-        json.dumps(STRATOS_ROW).replace("It is \\\\( \\\\boxed{42} \\\\).", "def f(): return 42")
-    )
-    assert parse_completion(stratos_row(code, 0)["completion"]).answer == "def f(): return 42"
-    cut = json.loads(json.dumps(STRATOS_ROW).replace("<|end_of_thought|>", ""))
-    assert not parse_completion(stratos_row(cut, 0)["completion"]).well_formed
-    cut = {**OPENMATH_ROW, "generated_solution": "It is 42."}
-    assert not parse_completion(openmath_row(cut, 0)["completion"]).well_formed
-
-
-@pytest.mark.parametrize(
-    "adapt, given, source", [(stratos_row, STRATOS_ROW, STRATOS), (openmath_row, OPENMATH_ROW, OPENMATH)]
-)
-def test_a_missing_column_is_named(adapt, given, source):
-    for column in given:
-        with pytest.raises(ValueError, match=f"row 3 of {source} has no '{column}'"):
-            adapt({key: value for key, value in given.items() if key != column}, 3)
-
-
-def test_a_conversation_without_a_reply_is_named():
-    with pytest.raises(ValueError, match="no 'assistant'"):
-        stratos_row({**STRATOS_ROW, "conversations": STRATOS_ROW["conversations"][:1]}, 0)
-
-
-def test_a_worked_solution_of_a_held_out_problem_is_left_out(monkeypatch):
-    fresh = [text for text in map("Problem {}?".format, range(999)) if split_of(text) == "train"]
-    test = next(text for text in map("Problem {}?".format, range(999)) if split_of(text) == "test")
-    prompts = (test.upper().replace(" ", "  "), fresh[0], fresh[1])
-    asked = [row(format_completion("7-4=3", "3")) | {"prompt": text} for text in prompts]
-    asked[2]["completion"] = "<think>no end"
-    monkeypatch.setattr("r1lab.problems.hub.load_worked_solutions", lambda: iter(asked))
-    rows, facts = cold_start.hub_rows(SMALL, str(DATA / "models" / "tiny-base"))
-    assert [kept["prompt"] for kept in rows] == fresh[:1]
-    assert facts == {"rows": 1, "read": 3, "held_out": 1}

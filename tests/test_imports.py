@@ -1,10 +1,9 @@
 """Who imports whom, read from the source: no circles, TRL and its kin in the stages, light packages stay light."""
 
 import ast
+import sys
 from functools import cache
 from pathlib import Path
-
-import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "r1lab"
 FILES = {
@@ -17,7 +16,10 @@ ELSEWHERE = {
     ("r1lab.unsloth_first", "unsloth"): "it must be imported before anything that the stages import",
     ("r1lab.policy", "peft"): "a LoRA adapter is merged for whoever loads it, also without training",
 }
-LIGHT = ("prompts", "problems", "rewards", "rollouts", "evaluation", "statistics", "self_checks", "files")
+LIGHT = ("prompts", "problems", "rewards", "rollouts", "evaluation", "statistics", "self_checks", "files", "recipe", "sampling")
+# Who may still import the factory of the tiny world, and why.
+FACTORY = {("r1lab.stages.drafts", "tinyworld"): "the tiny cold start is written by the rules of its world"}
+TORCH_ONLY = {"engine": {"torch"}, "kernels": {"torch", "triton"}}
 RECIPE = ("prime", "zero", "cold_start", "reason", "reject", "align", "distill")
 
 
@@ -35,18 +37,19 @@ def named(node: ast.stmt) -> list[str]:
 @cache
 def imports(module: str, inside_functions: bool = True) -> frozenset[str]:
     """What a module imports. Without `inside_functions`: only what is imported as soon as the module is."""
-    tree, found = ast.parse(FILES[module].read_text(encoding="utf-8")), []
+    tree, names = ast.parse(FILES[module].read_text(encoding="utf-8")), []
     nodes = [tree]
     while nodes:
         node = nodes.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) and not inside_functions:
             continue
-        found += named(node)
+        names += named(node)
         nodes += ast.iter_child_nodes(node)
-    return frozenset(found)
+    return frozenset(names)
 
 
-def reached(module: str, inside_functions: bool = True) -> set[str]:
+@cache
+def reached(module: str, inside_functions: bool = True) -> frozenset[str]:
     """All modules that importing `module` leads to, its own included only if there is a circle."""
     seen, left = set(), list(imports(module, inside_functions))
     while left:
@@ -54,36 +57,44 @@ def reached(module: str, inside_functions: bool = True) -> set[str]:
         if name not in seen:
             seen.add(name)
             left += imports(name, inside_functions) if name in FILES else ()
-    return seen
+    return frozenset(seen)
 
 
-@pytest.mark.parametrize("module", FILES)
-def test_no_module_leads_back_to_itself(module):
-    circle = sorted(name for name in reached(module) if name in FILES and module in reached(name))
-    assert module not in reached(module), f"a circle of {', '.join(circle)}"
+def packages(modules) -> set[str]:
+    """The packages of modules outside r1lab and the standard library."""
+    return {name.partition(".")[0] for name in modules} - {"r1lab", *sys.stdlib_module_names}
+
+
+def part(module: str) -> str:
+    """`rewards` of `r1lab.rewards.code`."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_no_module_leads_back_to_itself():
+    assert [module for module in FILES if module in reached(module)] == []
+
+
+def test_the_package_needs_neither_the_factory_nor_the_tools():
+    own = {"tinyworld", *(path.stem for path in (SOURCE.parents[1] / "tools").iterdir())}
+    assert {(module, name) for module in FILES for name in packages(imports(module)) & own} <= set(FACTORY)
 
 
 def test_only_the_stages_import_trainers():
-    found = {
-        (module, name.partition(".")[0])
-        for module in FILES
-        for name in imports(module)
-        if name.partition(".")[0] in TRAINERS and not f"{module}.".startswith("r1lab.stages.")
-    }
+    outside = [module for module in FILES if part(module) != "stages"]
+    found = {(module, name) for module in outside for name in packages(imports(module)) & TRAINERS}
     assert found == set(ELSEWHERE)
 
 
-@pytest.mark.parametrize(
-    "module", [name for name in FILES if name.split(".")[1:2] and name.split(".")[1] in LIGHT]
-)
-def test_light_modules_load_neither_torch_nor_a_trainer(module):
-    heavy = {name.partition(".")[0] for name in reached(module, inside_functions=False)}
-    assert not heavy & {"torch", "transformers", *TRAINERS}
+def test_light_modules_load_neither_torch_nor_a_trainer_and_kernels_load_torch_alone():
+    for module in FILES:
+        loaded = packages(reached(module, inside_functions=False))
+        assert part(module) not in LIGHT or not loaded & {"torch", "transformers", *TRAINERS}, module
+        assert packages(imports(module)) <= TORCH_ONLY.get(part(module), packages(imports(module))), module
 
 
 def test_a_stage_imports_no_later_one():
-    for place, stage in enumerate(RECIPE):
-        later = {f"r1lab.stages.{name}" for name in RECIPE[place + 1 :]}
+    for number, stage in enumerate(RECIPE, 1):
+        later = {f"r1lab.stages.{name}" for name in RECIPE[number:]}
         assert not reached(f"r1lab.stages.{stage}") & later, stage
 
 

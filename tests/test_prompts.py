@@ -26,22 +26,23 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("text", WELL_FORMED)
-def test_well_formed(text):
-    assert parse_completion(text).well_formed
+@pytest.mark.parametrize("text", WELL_FORMED + MALFORMED)
+def test_the_format_is_strict(text):
+    assert parse_completion(text).well_formed == (text in WELL_FORMED)
 
 
-@pytest.mark.parametrize("text", MALFORMED)
-def test_malformed(text):
-    assert not parse_completion(text).well_formed
-
-
-def test_answer_is_read_leniently_but_never_guessed():
-    assert parse_completion("<answer>14</answer>").answer == "14"
-    assert parse_completion("<think>a</think> so <answer> 14 </answer> done").answer == "14"
-    assert parse_completion("<think>a <answer>1</answer></think> <answer>2</answer>").answer == "2"
-    assert parse_completion("<answer>1</answer> or <answer>2</answer>").answer is None
-    assert parse_completion("<think><answer>14</answer></think> I do not know").answer is None
+@pytest.mark.parametrize(
+    "text, answer",
+    [
+        ("<answer>14</answer>", "14"),
+        ("<think>a</think> so <answer> 14 </answer> done", "14"),
+        ("<think>a <answer>1</answer></think> <answer>2</answer>", "2"),
+        ("<answer>1</answer> or <answer>2</answer>", None),
+        ("<think><answer>14</answer></think> I do not know", None),
+    ],
+)
+def test_an_answer_is_read_leniently_but_never_guessed(text, answer):
+    assert parse_completion(text).answer == answer
 
 
 def test_prefilled_think():
@@ -51,7 +52,7 @@ def test_prefilled_think():
     assert (parsed.well_formed, parsed.think, parsed.answer) == (True, "7+7=14.", "14")
 
 
-plain = st.text().filter(lambda text: text.strip() and not any(tag in text for tag in TAGS))
+plain = st.text(max_size=20).filter(lambda text: text.strip() and not any(tag in text for tag in TAGS))
 
 
 @given(plain, plain)
@@ -74,8 +75,6 @@ def test_templates(language):
     assert user == {"role": "user", "content": "2+2?"}
     shots = render_prompt("2+2?", template="few_shot", language=language, examples=[("1+1?", WELL_FORMED[0])])
     assert [message["role"] for message in shots] == ["system", "user", "assistant", "user"]
-    refined = render_prompt("2+2?", template="refine", language=language, draft="hm {4}")
-    assert "hm {4}" in refined[-1]["content"] and "2+2?" in refined[-1]["content"]
     direct = render_prompt("2+2?", template="direct", language=language)
     assert direct[0]["content"].startswith(system["content"]) and len(direct[0]["content"]) > len(
         system["content"]

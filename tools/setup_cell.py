@@ -13,7 +13,8 @@ if "COLAB_" in "".join(os.environ) or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:
         url = "https://github.com/r1lab/r1lab"
         subprocess.run(["git", "clone", "-q", "--depth", "1", url], check=True)
     sys.path.insert(0, os.path.abspath("r1lab/src"))
-    from r1lab.colab import set_up
+    sys.path.append(os.path.abspath("r1lab/tools"))
+    from notebook_setup import set_up
 
     set_up(SCALE, steps=STEPS, resume=CONTINUE, use_drive=USE_DRIVE)
 if os.environ.get("R1LAB_SCALE") in ("t4", "a100"):

@@ -1,11 +1,13 @@
-"""Talk to a checkpoint in the terminal: the completion streams in, its reasoning dimmed."""
+"""Talk to a checkpoint, in the terminal or on a page in the browser: the completion streams in, its reasoning set apart."""
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
+from threading import Thread
 
-from r1lab.prompts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN, render_prompt
-from r1lab.stream import begun_tag, reply
+from r1lab.prompts import ANSWER_CLOSE, ANSWER_OPEN, TAGS, THINK_CLOSE, THINK_OPEN, render_prompt
+from r1lab.scale import Scale
 
 DIM, BOLD, PLAIN = "\033[2m", "\033[1m", "\033[0m"
 COLOURS = {
@@ -14,25 +16,102 @@ COLOURS = {
     ANSWER_OPEN: BOLD,
     ANSWER_CLOSE: PLAIN,
 }
+EXAMPLES = (
+    "Gita has 35 cakes. Gita sells 27. Gita has 4 times as many. How many cakes now?",
+    "Cari nilai x: (x+19-5)*4=80",
+    "Hadi is honest. Hadi says Eko is honest. Eko says Citra lies. Who lies?",
+    "Write the line f: f(5)=31, f(6)=36.",
+)
+# The page is served on this machine's own address; nothing is recorded, shared or linked to elsewhere.
+LAUNCH = {"server_name": "127.0.0.1", "share": False, "run_history": False, "footer_links": []}
+
+
+def stream_completion(policy, question: str, scale: Scale, temperature: float) -> Iterator[str]:
+    """One completion piece by piece while it is sampled. No piece ends inside a tag.
+
+    Each question stands alone: the tiny policies have never seen a second turn.
+    """
+    from transformers import TextIteratorStreamer
+
+    tokenizer, model = policy.tokenizer, policy.model
+    prompt = policy.render(render_prompt(question, template=scale.template))
+    inputs = tokenizer(prompt, return_tensors="pt", add_special_tokens=False).to(model.device)
+    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True, timeout=120.0)
+    # The whole distribution of the policy, as in training: the model's own config may cut it with top-k or top-p.
+    sampled = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+    settings = sampled if temperature else {"do_sample": False}
+    settings |= {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
+    settings |= {"max_new_tokens": scale.longest_answer, "pad_token_id": tokenizer.pad_token_id}
+    thread = Thread(target=model.generate, kwargs={"streamer": streamer, **settings}, daemon=True)
+    thread.start()
+    yield from join_tags(streamer)
+    thread.join()  # Python aborts at exit if a thread is still inside torch
+
+
+def join_tags(pieces: Iterator[str]) -> Iterator[str]:
+    """The same text in pieces that end before a tag or after it, never inside."""
+    text = ""
+    for piece in pieces:
+        text += piece
+        waiting = begun_tag(text)
+        yield text[: len(text) - waiting]
+        text = text[len(text) - waiting :]
+    yield text
+
+
+def begun_tag(text: str) -> int:
+    """How many characters at the end of `text` may be the beginning of a tag that the next piece completes."""
+    begun = [n for tag in TAGS for n in range(1, len(tag)) if text.endswith(tag[:n])]
+    return max(begun, default=0)
 
 
 def colour(pieces: Iterator[str]) -> Iterator[str]:
     """Dim the reasoning and embolden the answer of a stream of text, even where a tag is split between pieces."""
-    held = ""
-    for piece in pieces:
-        held += piece
-        for tag, shown in COLOURS.items():
-            held = held.replace(tag, f"\0{shown}\0")
-        parts = held.split("\0")
-        tail = parts[-1]
-        keep = begun_tag(tail)
-        held = tail[len(tail) - keep :]
-        yield "".join(parts[:-1]) + tail[: len(tail) - keep]
-    yield held + PLAIN
+    for text in join_tags(pieces):
+        for tag, coloured in COLOURS.items():
+            text = text.replace(tag, coloured)
+        yield text
+    yield PLAIN
+
+
+def as_messages(text: str) -> list[dict]:
+    """A completion, finished or still growing, as chat messages: the reasoning in a fold, open while it is written.
+
+    Text outside all tags is shown too, because a base model often writes no tags.
+    """
+    before, opened, rest = text.partition(THINK_OPEN)
+    thought, closed, after = rest.partition(THINK_CLOSE)
+    reply = (before + after).replace(ANSWER_OPEN, "").replace(ANSWER_CLOSE, "").strip()
+    fold = {"title": "Reasoning", "status": "done" if closed else "pending"}
+    messages = [{"role": "assistant", "content": thought.strip(), "metadata": fold}] if opened else []
+    return messages + ([{"role": "assistant", "content": reply}] if reply or not opened else [])
+
+
+def make_page(policy, scale: Scale, title: str, temperature: float = 0.0):
+    """The page as a `gradio.ChatInterface`, which `.launch(**LAUNCH)` serves. Without gradio, ImportError says what to do."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing leaves this machine
+    try:
+        import gradio
+    except ImportError as error:
+        raise ImportError("the chat page needs gradio: pip install gradio, or leave out --page") from error
+
+    def answer(question: str, history: list) -> Iterator[list[dict]]:
+        text = ""
+        for piece in stream_completion(policy, question, scale, temperature):
+            text += piece
+            yield as_messages(text)
+
+    return gradio.ChatInterface(
+        answer,
+        chatbot=gradio.Chatbot(buttons=["copy"], show_label=False, scale=1),
+        title=title,
+        examples=list(EXAMPLES) if scale.name == "tiny" else None,
+        api_name="chat",
+    )
 
 
 def main(argv: list[str]) -> None:
-    """`python -m r1lab chat MODEL`: questions from the keyboard (or a pipe), an empty line or Ctrl-D ends it."""
+    """`r1lab chat MODEL`: questions from the keyboard (or a pipe), an empty line or Ctrl-D ends it."""
     parser = argparse.ArgumentParser(prog="r1lab chat", description="Talk to a checkpoint.")
     parser.add_argument(
         "model", nargs="?", default="tiny-base", help="a shipped model or a folder (default tiny-base)"
@@ -46,12 +125,10 @@ def main(argv: list[str]) -> None:
     from r1lab.scale import get_scale
 
     set_threads()
-    scale = get_scale()
-    policy = load_policy(options.model)
+    scale, policy = get_scale(), load_policy(options.model)
     if options.page:
-        from r1lab.chat_page import serve
-
-        return serve(policy, scale, options.model, options.temperature)
+        make_page(policy, scale, options.model, options.temperature).launch(**LAUNCH)
+        return
     print('Ask, for example: "Solve for x: (x+3)*2-5=27". An empty line ends the talk.')
     while True:
         try:
@@ -60,8 +137,7 @@ def main(argv: list[str]) -> None:
             return
         if not question:
             return
-        messages = render_prompt(question, template=scale.template)
-        for text in colour(reply(policy, messages, options.temperature, scale.longest_answer)):
+        for text in colour(stream_completion(policy, question, scale, options.temperature)):
             sys.stdout.write(text)
             sys.stdout.flush()
         print("\n")

@@ -1,4 +1,4 @@
-"""A policy: a language model with its tokenizer, loaded with clear errors, sampled in large batches."""
+"""A policy: a language model with its tokenizer, found, loaded with clear errors, saved, and sampled in large batches."""
 
 import json
 import os
@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from r1lab.sampling import Sample, agree_on_ends, end_tokens
+from r1lab.sampling import Sample, agree_on_ends, end_tokens, generate_with_transformers, rows_at_once
 from r1lab.scale import DATA, Scale, get_scale
 
-BATCH = 512  # completions generated side by side, at most; see `rows_at_once`
-# The same where transformers samples. Small, because there a batch runs until its longest completion ends.
-FALLBACK_ROWS = 16
 ADAPTER = "adapter_config.json"  # what a folder with a LoRA adapter holds instead of config.json
 MODEL_INPUTS = ["input_ids", "attention_mask"]  # what the models of the course take
 Prompt = str | list[dict[str, str]]
@@ -71,9 +68,11 @@ def load_model(name: str | Path, dtype: str = "float32", device: str | None = No
     path = find_model(name)
     base = adapter_base(path)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    words = base if base and not (Path(path) / "tokenizer_config.json").is_file() else path
+    own_tokenizer = (Path(path) / "tokenizer_config.json").is_file()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(words, padding_side="left")
+        tokenizer = AutoTokenizer.from_pretrained(
+            path if own_tokenizer else base or path, padding_side="left"
+        )
         # A checkpoint of another format may run code while it is loaded; safetensors hold numbers only.
         model = AutoModelForCausalLM.from_pretrained(
             base or path, dtype=getattr(torch, dtype, dtype), use_safetensors=True
@@ -138,9 +137,9 @@ def load_policy(name: str | Path | Scale) -> "Policy":
         return Policy(*load_model(path))
     base = adapter_base(path)
     if scale.engine == "unsloth" and (base or path) == scale.model:
-        from r1lab.stages.lora import hold
+        from r1lab.stages.lora import load_base
 
-        return Policy(*hold(scale, scale.model), adapter=path if base else None)
+        return Policy(*load_base(scale, scale.model), adapter=path if base else None)
     return Policy(*load_model(path, scale.dtype))
 
 
@@ -149,22 +148,6 @@ def set_threads() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
-
-
-def rows_at_once(model, tokens: int) -> int:
-    """How many completions of `tokens` tokens, prompt included, are generated side by side: 1 to BATCH.
-
-    What grows with the batch is the cache of keys and values; it may take half of the memory that is free on the
-    model's GPU, or 2 GiB on a CPU.
-    """
-    import torch
-
-    config, device = model.config.get_text_config(), next(model.parameters()).device
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    row = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize * tokens
-    memory = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 2 * 2**30
-    return max(1, min(BATCH, memory // row))
 
 
 class Policy:
@@ -179,10 +162,6 @@ class Policy:
         if isinstance(prompt, str):
             prompt = [{"role": "user", "content": prompt}]
         return self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
-
-    def rows_at_once(self, tokens: int) -> int:
-        """How many completions of `tokens` tokens are generated side by side."""
-        return rows_at_once(self.model, tokens)
 
     def generate(
         self,
@@ -200,59 +179,27 @@ class Policy:
         """
         from r1lab import engine
 
-        rendered = [self.render(prompt) for prompt in prompts]
-        if hasattr(self.model, "for_inference"):  # only models of Unsloth's have that
-            from r1lab.stages.lora import sample
-
-            settings = {"samples": samples, "temperature": temperature, "limit": max_new_tokens, "seed": seed}
-            return sample(self, rendered, **settings)
-        if not rendered:
+        if not prompts:
             return []
-        ends = end_tokens(self.model, self.tokenizer)
-        ids = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
-        settings = {"ends": ends, "max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
-        rows = rows_at_once(self.model, max(map(len, ids)) + max_new_tokens)
-        sampler = self._generate_with_transformers if engine.why_unsupported(self.model) else engine.generate
-        completions = sampler(self.model, [i for i in ids for _ in range(samples)], rows=rows, **settings)
+        model, tokenizer = self.model, self.tokenizer
+        ids = tokenizer([self.render(prompt) for prompt in prompts], add_special_tokens=False)["input_ids"]
+        repeated = [i for i in ids for _ in range(samples)]
+        settings = {"ends": end_tokens(model, tokenizer), "max_new_tokens": max_new_tokens}
+        settings |= {"temperature": temperature, "seed": seed}
+        if hasattr(model, "for_inference"):  # only models of Unsloth's have that
+            from r1lab.stages import lora
+
+            completions = lora.generate(self, ids, samples=samples, **settings)
+        elif engine.why_unsupported(model):
+            completions = generate_with_transformers(model, tokenizer, repeated, **settings)
+        else:
+            rows = rows_at_once(model, max(map(len, ids)) + max_new_tokens)
+            completions = engine.generate(model, repeated, rows=rows, **settings)
         # The end token is not part of the text: cut it off where there is one.
-        texts_ids = [c.ids[: len(c.ids) - (not c.truncated)] for c in completions]
-        texts = self.tokenizer.batch_decode(texts_ids, skip_special_tokens=True)
+        kept = [c.ids[: len(c.ids) - (not c.truncated)] for c in completions]
+        texts = tokenizer.batch_decode(kept, skip_special_tokens=True)
         flat = [
-            Sample(text=text, tokens=len(ids), truncated=c.truncated)
-            for text, ids, c in zip(texts, texts_ids, completions, strict=True)
+            Sample(text, len(ids), completion.truncated)
+            for text, ids, completion in zip(texts, kept, completions, strict=True)
         ]
         return [flat[start : start + samples] for start in range(0, len(flat), samples)]
-
-    def _generate_with_transformers(self, model, prompts, *, ends, max_new_tokens, temperature, seed, rows):
-        """Completions as `engine.generate` gives them, but without log-probabilities; slower, for any architecture.
-
-        Each batch has a fixed size and is seeded with `seed` plus the number of its first prompt. So the completions do
-        not depend on the free memory here either.
-        """
-        import torch
-
-        from r1lab.engine import Completion
-
-        completions, device = [], next(model.parameters()).device
-        settings = {"do_sample": bool(temperature), "eos_token_id": ends, "max_new_tokens": max_new_tokens}
-        settings |= {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
-        was_training = model.training
-        model.eval()
-        with torch.random.fork_rng(), torch.no_grad():
-            for start in range(0, len(prompts), FALLBACK_ROWS):
-                torch.manual_seed(seed + start)
-                chosen = {"input_ids": prompts[start : start + FALLBACK_ROWS]}
-                inputs = self.tokenizer.pad(chosen, padding_side="left", return_tensors="pt").to(device)
-                length = inputs["input_ids"].shape[1]
-                settings["pad_token_id"] = self.tokenizer.pad_token_id
-                for row in model.generate(**inputs, **settings)[:, length:].cpu():
-                    ended = torch.isin(row, torch.tensor(ends)).nonzero()[:, 0].tolist()
-                    ids = row[: ended[0] + 1] if ended else row
-                    completions.append(Completion(ids, None, not ended))
-        model.train(was_training)
-        return completions
-
-    def longest(self, texts: Sequence[str]) -> int:
-        """Tokens of the longest text, told from the one with the most characters."""
-        longest = max(texts, key=len, default="")
-        return len(self.tokenizer(longest, add_special_tokens=False)["input_ids"])

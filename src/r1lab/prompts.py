@@ -1,5 +1,6 @@
 """Tags, templates and the parser: the only file that knows what a completion must look like."""
 
+import re
 from dataclasses import dataclass
 
 THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
@@ -24,22 +25,14 @@ DIRECT = {
     "en": "Reason step by step at length, then verify every step before you commit to an answer.",
     "id": "Bernalarlah langkah demi langkah secara rinci, lalu periksa setiap langkah sebelum menjawab.",
 }
-REFINE = {
-    "en": (
-        "Rewrite the solution below so that a person enjoys reading it: one language, no filler, "
-        "the same steps and the same result, in the same tags.\n\nQuestion: {question}\n\nSolution: {draft}"
-    ),
-    "id": (
-        "Tulis ulang penyelesaian di bawah agar enak dibaca: satu bahasa, tanpa basa-basi, "
-        "langkah dan hasil yang sama, dengan tag yang sama.\n\nPertanyaan: {question}\n\nPenyelesaian: {draft}"
-    ),
-}
-TEMPLATES = ("bare", "zero", "few_shot", "direct", "refine")
+TEMPLATES = ("bare", "zero", "few_shot", "direct")
+# Each tag once, in order, with nothing around the two blocks. Tags that occur twice are refused before.
+SHAPE = re.compile(rf"\s*{THINK_OPEN}(.*){THINK_CLOSE}\s*{ANSWER_OPEN}(.*){ANSWER_CLOSE}\s*", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class ParsedCompletion:
-    """What a completion says: its reasoning, its answer, and whether it kept to the format."""
+    """The parts of a completion: its reasoning, its answer, and whether it keeps to the format."""
 
     think: str | None
     answer: str | None
@@ -48,18 +41,8 @@ class ParsedCompletion:
 
 def _is_well_formed(text: str) -> bool:
     """Whether each tag is there once, in order, with something in both blocks and nothing around them."""
-    if any(text.count(tag) != 1 for tag in TAGS):
-        return False
-    blocks = []
-    for (
-        tag
-    ) in TAGS:  # before <think>, the reasoning, between the blocks, the answer; what is left stands after
-        block, found, text = text.partition(tag)
-        if not found:
-            return False
-        blocks.append(block.strip())
-    before, reasoning, between, answer = blocks
-    return bool(reasoning and answer and not before and not between and not text.strip())
+    shape = SHAPE.fullmatch(text) if all(text.count(tag) == 1 for tag in TAGS) else None
+    return shape is not None and all(block.strip() for block in shape.groups())
 
 
 def _between(text: str, opening: str, closing: str) -> str | None:
@@ -97,13 +80,12 @@ def render_prompt(
     template: str = "zero",
     language: str = "en",
     examples: list[tuple[str, str]] = (),
-    draft: str = "",
 ) -> list[dict[str, str]]:
     """Turn a question into chat messages, ready for a tokenizer's chat template.
 
     template: `bare` (the question alone: all a 2 M-parameter model can read), `zero` (the R1-Zero instruction),
-    `few_shot` (`examples` are (question, completion) pairs shown as earlier turns), `direct` (reasoning plus
-    verification, no example) or `refine` (`draft` is the completion to rewrite). language: `en` or `id`.
+    `few_shot` (`examples` are (question, completion) pairs that come first, as earlier turns) or `direct` (reasoning
+    plus verification, no example). language: `en` or `id`.
     Raises ValueError on an unknown template or language.
     """
     if template not in TEMPLATES:
@@ -113,9 +95,7 @@ def render_prompt(
     system = {"bare": "", "direct": f"{ZERO[language]} {DIRECT[language]}"}.get(template, ZERO[language])
     messages = [{"role": "system", "content": system}] if system else []
     if template == "few_shot":
-        for shown_question, shown_completion in examples:
-            messages.append({"role": "user", "content": shown_question})
-            messages.append({"role": "assistant", "content": shown_completion})
-    if template == "refine":
-        question = REFINE[language].format(question=question, draft=draft)
+        for earlier_question, completion in examples:
+            messages.append({"role": "user", "content": earlier_question})
+            messages.append({"role": "assistant", "content": completion})
     return [*messages, {"role": "user", "content": question}]

@@ -1,6 +1,13 @@
-"""A sampled completion as text, and the tokens that end one."""
+"""What every way of sampling shares: a completion as text, the tokens that end one, the size of a batch.
+
+`policy.py` samples with `engine.py`, with Unsloth's model in `stages/lora.py`, or else with transformers, as below.
+"""
 
 from dataclasses import dataclass
+
+BATCH = 512  # completions sampled side by side, at most; see `rows_at_once`
+# The same where transformers samples. Small, because there a batch runs until its longest completion ends.
+TRANSFORMERS_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -14,7 +21,7 @@ class Sample:
 
 def end_tokens(model, tokenizer) -> list[int]:
     """Ids of every token that ends a completion: the tokenizer's, those of the model's generation settings, and the one
-    that closes a reply in the chat template.
+    that closes a turn in the chat template.
 
     They need not agree: Qwen3's base models name `<|im_end|>` in one file and `<|endoftext|>` in another.
     """
@@ -23,9 +30,8 @@ def end_tokens(model, tokenizer) -> list[int]:
     if tokenizer.chat_template:
         talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "reply"}]
         closing = tokenizer.apply_chat_template(talk, tokenize=False).rpartition("reply")[2]
-        ends |= {*tokenizer(closing, add_special_tokens=False)["input_ids"][:1]} & {
-            *tokenizer.all_special_ids
-        }
+        closing_ids = tokenizer(closing, add_special_tokens=False)["input_ids"]
+        ends |= {*closing_ids[:1]} & {*tokenizer.all_special_ids}
     return sorted(ends)
 
 
@@ -33,3 +39,49 @@ def agree_on_ends(model, tokenizer) -> None:
     """Write all of `end_tokens` where transformers, TRL and vLLM look for them: into the model's generation settings."""
     ends = end_tokens(model, tokenizer)
     model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends or None
+
+
+def rows_at_once(model, tokens: int) -> int:
+    """How many completions of `tokens` tokens, prompt included, are sampled side by side: 1 to BATCH.
+
+    What grows with the batch is the cache of keys and values; it may take half of the memory that is free on the
+    model's GPU, or 2 GiB on a CPU.
+    """
+    import torch
+
+    config, device = model.config.get_text_config(), next(model.parameters()).device
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    row = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize * tokens
+    memory = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 2 * 2**30
+    return max(1, min(BATCH, memory // row))
+
+
+def generate_with_transformers(
+    model, tokenizer, prompts, *, ends, max_new_tokens, temperature, seed, rows=TRANSFORMERS_BATCH
+):
+    """Completions as `engine.generate` gives them, but without log-probabilities; slower, for any architecture.
+
+    Each batch has `rows` rows and is seeded with `seed` plus the number of its first prompt, so with the same `rows` the
+    completions are the same.
+    """
+    import torch
+
+    from r1lab.engine import Completion
+
+    completions, training = [], model.training
+    settings = {"do_sample": bool(temperature), "eos_token_id": ends, "max_new_tokens": max_new_tokens}
+    # The whole distribution of the policy: the model's own settings may cut it with top-k or top-p.
+    settings |= {"temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {}
+    model.eval()
+    with torch.random.fork_rng(), torch.no_grad():
+        for start in range(0, len(prompts), rows):
+            torch.manual_seed(seed + start)
+            chosen = {"input_ids": prompts[start : start + rows]}
+            inputs = tokenizer.pad(chosen, padding_side="left", return_tensors="pt").to(model.device)
+            settings["pad_token_id"] = tokenizer.pad_token_id
+            for row in model.generate(**inputs, **settings)[:, inputs["input_ids"].shape[1] :].cpu():
+                ended = torch.isin(row, torch.tensor(ends)).nonzero()[:, 0].tolist()
+                completions.append(Completion(row[: ended[0] + 1] if ended else row, None, not ended))
+    model.train(training)
+    return completions

@@ -5,19 +5,36 @@ TRL or vLLM by itself: a class that was imported before Unsloth stays as it was.
 """
 
 import os
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
-
-from packaging.version import Version
-
-from r1lab.colab import find_gpu
+from typing import NamedTuple
 
 # TRL 1.14.2 is written for vLLM 0.20 to 0.30. Colab's GPUs need 0.11.2 (T4) or 0.15.1 (A100, L4).
-FIRST_SUPPORTED = Version("0.20")
+FIRST_SUPPORTED = (0, 20)
 # What TRL imports from the module that older versions do not have.
 MISSING = "vllm.distributed.weight_transfer"
 MISSING_NAMES = ("NCCLTrainerSendWeightsArgs", "NCCLWeightTransferEngine")
+
+
+class Gpu(NamedTuple):
+    """The first GPU: its name, compute capability (7.5 is Turing, 8.0 the first with bfloat16) and memory in GiB."""
+
+    name: str
+    capability: float
+    memory: float
+
+
+def find_gpu() -> Gpu | None:
+    """The first GPU that nvidia-smi reports, or None."""
+    query = ["nvidia-smi", "--query-gpu=name,compute_cap,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True)
+        name, capability, memory = done.stdout.splitlines()[0].rsplit(",", 2)
+        return Gpu(name.strip(), float(capability), float(memory) / 1024)
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def import_unsloth() -> None:
@@ -41,7 +58,7 @@ def fill_in_for_old_vllm() -> None:
     TRL uses these names only to send weights to a vLLM server. With Unsloth, vLLM runs in the same process.
     """
     try:
-        installed = Version(version("vllm"))
+        installed = tuple(map(int, version("vllm").split(".")[:2]))
     except PackageNotFoundError:
         return
     if installed >= FIRST_SUPPORTED:

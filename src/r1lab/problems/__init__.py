@@ -1,39 +1,43 @@
-"""Where questions come from. Every source yields rows with prompt, solution, language and source."""
+"""Where problems come from. Every source yields rows with prompt, solution, language and source.
+
+Reading order: rows (files and splits), adapters (published formats), hub (loading them), then this file (what a scale uses).
+"""
 
 import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from r1lab.problems.rows import SPLITS, load_problems, read_lines, read_shipped, split_of, take_balanced
+from r1lab.problems.rows import (
+    SPLITS,
+    check_split,
+    load_problems,
+    read_lines,
+    read_shipped,
+    split_of,
+    take_balanced,
+)
 from r1lab.prompts import render_prompt
 from r1lab.scale import Scale, get_scale
 
+GENERAL_SPLITS = ("train", "preference", "validation", "test")
 GENERAL_KEYS = {"id", "prompt", "kind", "language", "good", "poor"}
 GENERAL_KINDS = {"greeting", "fact", "how_to", "harmful"}
 
 
 def load_general(split: str, scale: Scale | None = None) -> list[dict[str, str]]:
-    """General prompts, which ask for no reasoning (data/general/README.md), of the split `train`, `preference`, `validation` or `test`.
+    """General prompts, which ask for no reasoning (data/general/README.md), of one of GENERAL_SPLITS.
 
     They come from the folder that R1LAB_GENERAL names. Without it, the scale `tiny` uses those of the tiny world, and any
     other scale raises ValueError. scale: default the current one. Keys: id, prompt, kind (greeting, fact, how_to,
     harmful), language, good, poor. Otherwise raises as `load_problems` does.
     """
-    splits = ("train", "preference", "validation", "test")
-    if split not in splits:
-        raise ValueError(
-            f"unknown split {split!r} of the general prompts: choose {', '.join(splits[:-1])} or test"
-        )
-    folder = os.environ.get("R1LAB_GENERAL")
-    if folder:
+    check_split(split, GENERAL_SPLITS)
+    if folder := os.environ.get("R1LAB_GENERAL"):
         path = Path(folder) / f"{split}.jsonl"
         rows = read_lines(path, "write this file again")
-        if (
-            not rows
-            or not all(set(row) >= GENERAL_KEYS for row in rows)
-            or {r["kind"] for r in rows} != GENERAL_KINDS
-        ):
+        whole = all(set(row) >= GENERAL_KEYS for row in rows)
+        if not whole or {row["kind"] for row in rows} != GENERAL_KINDS:
             raise ValueError(
                 f"{path.name} in R1LAB_GENERAL needs rows of all kinds ({', '.join(sorted(GENERAL_KINDS))}), each with "
                 f"{', '.join(sorted(GENERAL_KEYS))}: see data/general/README.md"
@@ -54,35 +58,27 @@ def load_scale_problems(scale: Scale, split: str) -> list[dict[str, str]]:
 
     Problems of the hub are split by `split_of`, so their split does not depend on scale, tokenizer or limit.
     """
+    check_split(split)
     if scale.problems == "tiny":
         return load_problems(split)
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
     return [row for row in _hub_problems(scale) if split_of(row["prompt"]) == split]
 
 
-@cache
+@cache  # three splits, one download
 def _hub_problems(scale: Scale) -> list[dict[str, str]]:
+    """The scale's problems of the hub without those whose prompt is too long; prints how many were skipped."""
     from transformers import AutoTokenizer
 
     from r1lab.problems.hub import load_dapo_math
 
+    rows, limit = load_dapo_math(), scale.max_prompt_tokens
     tokenizer = AutoTokenizer.from_pretrained(scale.model)
-    return drop_long_prompts(
-        load_dapo_math(), tokenizer, template=scale.template, limit=scale.max_prompt_tokens
-    )
-
-
-def drop_long_prompts(rows: list[dict], tokenizer, *, template: str, limit: int) -> list[dict]:
-    """The rows whose prompt, rendered, has at most `limit` tokens; prints how many were left out.
-
-    TRL cuts no prompt short (since 1.0), and one long prompt widens its whole batch.
-    """
-    prompts = [render_prompt(row["prompt"], template=template, language=row["language"]) for row in rows]
+    prompts = [row["prompt"] for row in to_training_rows(rows, scale.template)]
     texts = [tokenizer.apply_chat_template(p, tokenize=False, add_generation_prompt=True) for p in prompts]
     lengths = [len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    # TRL cuts no prompt short (since 1.0), and one long prompt widens its whole batch.
     kept = [row for row, length in zip(rows, lengths, strict=True) if length <= limit]
-    print(f"{len(rows) - len(kept)} of {len(rows)} problems left out: their prompts have over {limit} tokens")
+    print(f"{len(rows) - len(kept)} of {len(rows)} problems skipped: their prompts have over {limit} tokens")
     return kept
 
 
@@ -100,7 +96,6 @@ def to_training_rows(rows: Iterable[dict[str, str]], template: str) -> list[dict
 
 __all__ = [
     "SPLITS",
-    "drop_long_prompts",
     "load_general",
     "load_problems",
     "load_scale_problems",

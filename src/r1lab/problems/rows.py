@@ -17,8 +17,7 @@ def load_problems(split: str) -> list[dict[str, str]]:
     Keys: id, prompt, solution, domain, kind, language, level, verifier, tests, source. Raises ValueError on an
     unknown split and FileNotFoundError when the data is missing.
     """
-    if split not in SPLITS:
-        raise ValueError(f"unknown split {split!r}: choose one of {', '.join(SPLITS)}")
+    check_split(split)
     return read_shipped("problems", split)
 
 
@@ -30,6 +29,12 @@ def read_shipped(folder: str, split: str) -> list[dict[str, str]]:
             f"no problems at data/{folder}/{split}.jsonl: run `make base`, or restore the file from git"
         )
     return read_lines(path, f"restore data/{folder}/{split}.jsonl from git")
+
+
+def check_split(split: str, splits: tuple[str, ...] = SPLITS) -> None:
+    """Raise ValueError, which names the choices, when `split` is none of `splits`."""
+    if split not in splits:
+        raise ValueError(f"unknown split {split!r}: choose one of {', '.join(splits)}")
 
 
 def read_lines(path: Path, remedy: str) -> list[dict]:
@@ -58,8 +63,8 @@ def split_of(prompt: str) -> str:
     in every data set that contains it. Only letters and digits count, so a prompt printed differently is the same prompt.
     """
     letters = "".join(filter(str.isalnum, prompt.casefold()))
-    place = int.from_bytes(hashlib.sha256(letters.encode()).digest()[:8], "big") % 100
-    return "validation" if place == 0 else "test" if place < 3 else "train"
+    percentile = int.from_bytes(hashlib.sha256(letters.encode()).digest()[:8], "big") % 100
+    return "validation" if percentile == 0 else "test" if percentile < 3 else "train"
 
 
 def take_balanced(rows: list[dict[str, str]], count: int) -> list[dict[str, str]]:
@@ -67,5 +72,6 @@ def take_balanced(rows: list[dict[str, str]], count: int) -> list[dict[str, str]
     cells: dict[tuple, list] = {}
     for row in rows:  # in order of first appearance, so that easy stays before medium and hard
         cells.setdefault(tuple(row.get(key, "") for key in ("domain", "language", "level")), []).append(row)
+    # One row of every cell, then the next of every cell that has one left.
     turns = [row for turn in zip_longest(*cells.values()) for row in turn if row is not None]
     return turns[:count]

@@ -10,7 +10,7 @@ from r1lab.scale import Scale
 from r1lab.stages.callbacks import MetricsLog
 from r1lab.stages.config import make_sft_args
 from r1lab.stages.grpo import load_trainable
-from r1lab.stages.lora import rest_engine
+from r1lab.stages.lora import put_vllm_to_sleep
 
 
 def render_row(row: dict, tokenizer, template: str) -> str:
@@ -65,7 +65,7 @@ def make_sft_trainer(
         )
     set_threads()
     policy, tokenizer = load_trainable(scale, model)
-    rest_engine(policy)
+    put_vllm_to_sleep(policy)
     trainer = SFTTrainer(
         model=policy,
         processing_class=tokenizer,

@@ -1,6 +1,5 @@
-"""The chat page: what it makes of a completion, and the page itself, asked a question in a real browser."""
+"""Both chats: no tag is cut in two, reasoning goes into a fold, and the page answers a question in a real browser."""
 
-import base64
 import json
 import shutil
 import subprocess
@@ -11,33 +10,38 @@ from urllib.request import urlopen
 
 import pytest
 
-from r1lab.chat import begun_tag
-from r1lab.chat_page import LAUNCH, as_messages, make_page
+from r1lab.chat import LAUNCH, as_messages, begun_tag, join_tags, make_page
 from r1lab.cli import main
+from r1lab.prompts import TAGS
 from r1lab.scale import get_scale
 
 WHOLE = "<think>First 14*2=28. Then 28+28=56.</think> <answer>56</answer>"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
-def test_the_reasoning_goes_into_a_fold_that_closes_when_it_is_done():
-    thought, said = as_messages(WHOLE)
-    assert thought["content"] == "First 14*2=28. Then 28+28=56." and said["content"] == "56"
-    assert thought["metadata"] == {"title": "Reasoning", "status": "done"} and "metadata" not in said
-    (growing,) = as_messages("<think>First 14*2=")
-    assert growing["content"] == "First 14*2=" and growing["metadata"]["status"] == "pending"
+@pytest.mark.parametrize(
+    "text, status, contents",
+    [
+        (WHOLE, "done", ["First 14*2=28. Then 28+28=56.", "56"]),
+        ("<think>First 14*2=", "pending", ["First 14*2="]),
+        ("The answer is 57.", None, ["The answer is 57."]),  # no tags: shown as it is
+        ("Hm. <think>1+1=2.</think> So 2.", "done", ["1+1=2.", "Hm.  So 2."]),
+        ("", None, [""]),
+    ],
+)
+def test_the_reasoning_goes_into_a_fold_that_closes_when_it_is_done(text, status, contents):
+    messages = as_messages(text)
+    assert [message["content"] for message in messages] == contents
+    folds = [message["metadata"] for message in messages if "metadata" in message]
+    assert folds == ([{"title": "Reasoning", "status": status}] if status else [])
 
 
-def test_a_reply_without_manners_is_shown_as_it_is():
-    assert as_messages("The answer is 57.") == [{"role": "assistant", "content": "The answer is 57."}]
-    assert as_messages("") == [{"role": "assistant", "content": ""}]
-    assert [m["content"] for m in as_messages("Hm. <think>1+1=2.</think> So 2.")] == ["1+1=2.", "Hm.  So 2."]
-
-
-@pytest.mark.parametrize("tag", ["<think>", "</think>", "<answer>", "</answer>"])
+@pytest.mark.parametrize("tag", TAGS)
 def test_half_a_tag_waits_for_its_other_half(tag):
     assert [begun_tag("Hm. " + tag[:n]) for n in range(1, len(tag) + 1)] == [*range(1, len(tag)), 0]
     assert begun_tag("2 < 3") == begun_tag("") == 0
+    assert [piece for piece in join_tags(iter(f"a{tag}")) if piece] == ["a", tag]
+    assert "".join(join_tags(iter(["3 < 5, a <", " b", tag[:3]]))) == "3 < 5, a < b" + tag[:3]
 
 
 def test_without_gradio_the_remedy_is_said(monkeypatch, capsys):
@@ -116,34 +120,21 @@ def test_a_question_is_answered_in_a_real_browser(tmp_path):
     browser = Browser(tmp_path / "profile")
     try:
         browser.call("Page.navigate", url=address)
-        wait_for(
-            lambda: browser.run("document.querySelector('textarea') && document.readyState === 'complete'")
-        )
-        wait_for(lambda: browser.run("(document.querySelector('textarea').focus(), true)"))
+        ready = "document.querySelector('textarea') && document.readyState === 'complete'"
+        wait_for(lambda: browser.run(ready))
+        browser.run("document.querySelector('textarea').focus()")
         browser.call("Input.insertText", text=question)
+        enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
         for kind in ("keyDown", "keyUp"):
-            browser.call(
-                "Input.dispatchKeyEvent",
-                type=kind,
-                key="Enter",
-                code="Enter",
-                windowsVirtualKeyCode=13,
-                text="\r",
-            )
+            browser.call("Input.dispatchKeyEvent", type=kind, **enter)
         wait_for(lambda: "Reasoning" in browser.run("document.body.innerText"))
-        wait_for(
-            lambda: browser.run("[...document.querySelectorAll('.bot, .message')].at(-1).innerText").endswith(
-                "56"
-            )
-        )
-        picture = browser.call("Page.captureScreenshot", format="png")["data"]
-        (tmp_path / "page.png").write_bytes(base64.b64decode(picture))
+        last = "[...document.querySelectorAll('.bot, .message')].at(-1).innerText"
+        wait_for(lambda: browser.run(last).endswith("56"))
         seen = browser.run("document.body.innerText")
         assert question in seen and "tiny-r1-reason" in seen
         assert browser.run(SHOWS % "14*2=28") is False, "the reasoning is not folded"
-        browser.run(
-            "[...document.querySelectorAll('*')].find(e => e.textContent.trim() === 'Reasoning').click()"
-        )
+        fold = "[...document.querySelectorAll('*')].find(e => e.textContent.trim() === 'Reasoning')"
+        browser.run(f"{fold}.click()")
         wait_for(lambda: browser.run(SHOWS % "14*2=28"))
         elsewhere = [url for url in browser.requested if not url.startswith((address, "data:", "blob:"))]
         assert elsewhere == []

@@ -1,4 +1,4 @@
-"""Set up a rented notebook, Colab's or Kaggle's: the packages, the dial, the output folder. tools/setup_cell.py calls it.
+"""Set up a notebook on Colab or Kaggle: the packages, the dial, the output folder. The set-up cell (setup_cell.py) calls it.
 
 No secret is read or asked for: every model and data set of the course is public.
 """
@@ -8,11 +8,12 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from r1lab.unsloth_first import Gpu, find_gpu
+
+ROOT = Path(__file__).resolve().parents[1]
 LOG = "r1lab-install.log"
 # The kernel has these loaded before the first cell runs; they stay as they are, whatever a lock says.
 KEPT = (
@@ -23,9 +24,11 @@ MIXED_UP = {"numpy": "numpy", "pandas": "pandas", "PIL": "pillow", "pyarrow": "p
 MIXED_UP |= {
     name: name for name in ("triton", "tokenizers", "transformers", "datasets", "peft", "trl", "vllm")
 }
-TOLD = ("torch", "transformers", "trl", "datasets", "peft", "unsloth", "vllm", "numpy")
+REPORTED = ("torch", "transformers", "trl", "datasets", "peft", "unsloth", "vllm", "numpy")
 FORM = ("R1LAB_SCALE", "R1LAB_STEPS", "R1LAB_RESUME", "R1LAB_OUTPUT")
-OUTSIDE = {name: os.environ[name] for name in FORM if name in os.environ}  # what the form must not overrule
+SET_BEFORE = {
+    name: os.environ[name] for name in FORM if name in os.environ
+}  # what the form must not overrule
 STALE: set[str] = set()  # loaded in another version than the one now on the disk
 DRIVE = "/content/drive"
 ISSUES = "https://github.com/r1lab/r1lab/issues"
@@ -33,26 +36,6 @@ ISSUES = "https://github.com/r1lab/r1lab/issues"
 NO_NETWORK = re.compile(
     r"failed to fetch|error sending request|dns error|timed? ?out|connection|no route to host|network", re.I
 )
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """The first GPU: its name, compute capability (7.5 is Turing, 8.0 the first with bfloat16) and memory in GiB."""
-
-    name: str
-    capability: float
-    memory: float
-
-
-def find_gpu() -> Gpu | None:
-    """The first GPU that nvidia-smi reports, or None."""
-    query = ["nvidia-smi", "--query-gpu=name,compute_cap,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True)
-        name, capability, memory = done.stdout.splitlines()[0].rsplit(",", 2)
-        return Gpu(name.strip(), float(capability), float(memory) / 1024)
-    except (OSError, IndexError, ValueError):
-        return None
 
 
 def choose_lock(scale: str, gpu: Gpu | None) -> Path | None:
@@ -83,7 +66,7 @@ def choose_lock(scale: str, gpu: Gpu | None) -> Path | None:
 
 
 def requirements(lock: str) -> list[str]:
-    """What to hand to the installer: the lock's versions, and for KEPT packages those that are installed."""
+    """What the installer gets: the lock's versions, and for KEPT packages those that are installed."""
     pins = [line.partition("#")[0].strip() for line in lock.splitlines()]
     kept = {name: found for name in KEPT if (found := _version(name))}
     pins = [pin for pin in pins if pin and pin.partition("==")[0] not in kept]
@@ -98,20 +81,20 @@ def set_up(scale: str = "tiny", *, steps: int = 0, resume: bool = False, use_dri
     Raises ValueError when the scale does not fit the machine, RuntimeError when the installation failed or the session
     must be restarted.
     """
-    scale = OUTSIDE.get("R1LAB_SCALE", scale)
+    scale = SET_BEFORE.get("R1LAB_SCALE", scale)
     gpu = find_gpu()
     lock = choose_lock(scale, gpu)
     _install(requirements(lock.read_text(encoding="utf-8") if lock else ""), lock)
-    output = _mount_drive() if use_drive and "R1LAB_OUTPUT" not in OUTSIDE else ""
+    output = _mount_drive() if use_drive and "R1LAB_OUTPUT" not in SET_BEFORE else ""
     values = (scale, str(steps or ""), "1" if resume else "", output)
     for name, value in zip(FORM, values, strict=True):
-        if name not in OUTSIDE:
+        if name not in SET_BEFORE:
             os.environ.pop(name, None)
             os.environ.update({name: value} if value else {})
     if lock:  # Kaggle lends two; Unsloth trains on one
         os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
     print(f"scale {scale} on {gpu.name if gpu else 'the CPU'}, Python {sys.version.split()[0]};", end=" ")
-    print(", ".join(f"{name} {found}" for name in TOLD if (found := _version(name))))
+    print(", ".join(f"{name} {found}" for name in REPORTED if (found := _version(name))))
     if gpu and not lock:
         print("There is a GPU; for Qwen3-4B choose t4 or a100 above. At tiny the notebook trains on the CPU.")
 
