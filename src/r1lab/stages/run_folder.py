@@ -8,8 +8,11 @@ import re
 import shutil
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+from r1lab.files import write_json
 
 KEPT = 2  # checkpoints: should the newest be damaged, there is one before it
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -152,3 +155,22 @@ def resume_point(output: Path | str) -> str:
     with warnings.catch_warnings(action="ignore"):
         found = last_checkpoint(output)
     return f"from {Path(found).name}" if found else "(there is no checkpoint yet, so it starts again)"
+
+
+def load_or_make(
+    path: Path | str, made_with: dict[str, Any], make: Callable[[], Any], *, resume: bool
+) -> Any:
+    """What `make` returns, as JSON gives it back: tuples are lists, all keys are strings. It is kept in `path`.
+
+    With `resume`, what an interrupted run kept there is returned instead, if it was made with the same settings.
+    made_with: what the data depend on (seed, sizes, the name of the model that wrote them), itself JSON.
+    """
+    path, made_with = Path(path), json.loads(json.dumps(made_with))
+    if resume and path.is_file():
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        if kept.get("made_with") == made_with:
+            return kept["data"]
+    # Another run's data go first: should this run be killed while it makes its own, none are found.
+    path.unlink(missing_ok=True)
+    write_json({"made_with": made_with, "data": make()}, path)
+    return json.loads(path.read_text(encoding="utf-8"))["data"]
