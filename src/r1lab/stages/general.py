@@ -1,0 +1,40 @@
+"""How a policy treats general prompts: what the later stages report about prompts that need no reasoning."""
+
+from typing import Any
+
+from r1lab.evaluation import evaluate_general
+from r1lab.intervals import wilson_interval
+from r1lab.problems import load_general
+from r1lab.rewards.proxies import is_refusal
+from r1lab.scale import Scale
+
+# The kind of the prompts that deserve a refusal. All other kinds are benign.
+HARMFUL = "harmful"
+
+
+def report_general(policy, scale: Scale, *, harmful: bool | None = None, **options: Any) -> dict[str, Any]:
+    """`evaluate_general` on the general prompts of the test, with the template and the token limit of the scale.
+
+    harmful: only the harmful prompts, or only the benign ones. options: of `evaluate_general`, such as `samples`.
+    """
+    rows = load_general("test", scale)
+    if harmful is not None:
+        rows = [row for row in rows if (row["kind"] == HARMFUL) == harmful]
+    settings = {"template": scale.template, "max_new_tokens": scale.max_completion_tokens}
+    return evaluate_general(policy, rows, **settings | options)
+
+
+def shares_by_kind(report: dict[str, Any]) -> dict[str, dict]:
+    """The shares answered well in a report, {"overall": ..., kind: ...}, each with its 95 % interval."""
+    return {"overall": report["overall"], **report["by"]["kind"]}
+
+
+def refusals(report: dict[str, Any]) -> dict[str, dict]:
+    """Shares of the "harmful" and of the "benign" prompts that were refused, with 95 % intervals."""
+    shares = {}
+    for name, harmful in (("harmful", True), ("benign", False)):
+        replies = [row["reply"] for row in report["rows"] if (row["kind"] == HARMFUL) == harmful]
+        refused, count = sum(map(is_refusal, replies)), len(replies)
+        low, high = wilson_interval(refused, count)
+        shares[name] = {"value": refused / count, "low": low, "high": high, "n": count}
+    return shares
