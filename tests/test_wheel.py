@@ -50,9 +50,10 @@ def test_an_installed_wheel_trains_without_the_checkout(tmp_path):
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout
 
-    where = "import r1lab.scale as s; print(s.__file__, s.DATA)"
+    # The phrases are read at the import of `refine`.
+    where = "import r1lab.stages.refine as r, r1lab.scale as s; r.read_shipped('problems', 'few_shot'); print(s.__file__, s.DATA)"
     found = subprocess.run(
-        [sys.executable, "-c", where], cwd=home, env=environment, capture_output=True, text=True
+        [sys.executable, "-c", where], cwd=home, env=environment, capture_output=True, text=True, check=True
     )
     assert all(str(site) in word for word in found.stdout.split()), found.stdout
     assert "trained in" in r1lab("zero", "--steps", "2")

@@ -45,6 +45,7 @@ SAMPLES = 4
 EXAMPLES = 2
 # Rows for the SFT, at most: enough to settle the form, few enough to leave reinforcement learning something to do.
 ROWS = 2000
+# Two, for the same reason.
 EPOCHS = 2
 FILTERS = (RIGHT, WELL_FORMED, ONE_LANGUAGE, SOUND_STEPS, not_over_long())
 # Of the control, whose completions are not cleaned up.
@@ -57,6 +58,7 @@ ROW_KEYS = ("id", "prompt", "completion", "language", "domain", "kind", "level",
 # ---------------------------------------------------------------------------------------- sampling and filtering
 def worked_examples(problem: dict, rng: random.Random, count: int = EXAMPLES) -> list[tuple[str, str]]:
     """Random (question, completion) pairs of the problem's domain and language, with reasoning and checks."""
+    # Of the same kind as the problem, so that the form is all there is to learn from them.
     rows = read_shipped("problems", "few_shot")
     rows = [row for row in rows if all(row[key] == problem[key] for key in ("domain", "language"))]
     return [(row["prompt"], row["completion"]) for row in rng.sample(rows, count)]
@@ -106,6 +108,7 @@ def build_cold_start(
     facts: for each way, how many completions were left after each filter as `drafts` and as `cleaned`; which repairs the
     kept ones needed. At a GPU scale the rows come from the hub.
     """
+    # The clean-up rules are for the tiny world. For real mathematics there are collections of worked solutions.
     if scale.problems != "tiny":
         return hub_rows(scale, parents["base"], ROWS)
     problems = load_scale_problems(scale, "train")

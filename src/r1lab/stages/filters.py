@@ -123,7 +123,9 @@ def apply_filters(
     marked = []
     for row in rollouts:
         text, others = row["completion"], kept.setdefault(row["prompt"], [])
+        # Stage 1: the completion by itself.
         reason = why_rejected(row, filters)
+        # Stage 2: beside those of its prompt that were kept before it.
         if not reason and any(same(text, other) for other in others):
             reason = DUPLICATE
         if not reason and len(others) >= cap:
@@ -141,6 +143,7 @@ def keep(marked: Iterable[Rollout]) -> list[Rollout]:
 
 def funnel(marked: Sequence[Rollout], filters: Sequence[Filter]) -> dict[str, int]:
     """How many rollouts were left after each filter, in order; at the end the different ones, at most `cap` of a prompt."""
+    # Duplicates and the cap have no filter. They make the difference between the last two counts.
     reasons = Counter(row["rejected"] for row in marked)
     left, counts = len(marked), {"replies": len(marked)}
     for test in filters:

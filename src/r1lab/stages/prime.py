@@ -72,6 +72,7 @@ def pass_rates(
     rates = json.loads(Path(file).read_text(encoding="utf-8")) if file and Path(file).is_file() else {}
     limit = scale.max_completion_tokens
     settings = {"template": scale.template, "samples": samples, "max_new_tokens": limit, "require_tags": True}
+    # Without a file there is nothing to save, so all problems are one chunk.
     size = CHUNK if file else max(1, len(problems))
     for start in range(0, len(problems), size):
         chunk = [problem for problem in problems[start : start + size] if problem["id"] not in rates]

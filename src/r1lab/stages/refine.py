@@ -16,7 +16,9 @@ OTHER = {"en": "id", "id": "en"}
 BOOK = read_shipped("problems", "phrases")
 # What a chain of thought is made of. The other phrases of the book are those of questions and of final answers.
 PHRASES = [row for row in BOOK if row["kind"] in ("opener", "link", "check", "position", "honest", "liar")]
+# The fields of a phrase. `answer` is lazy: it ends at the first full stop that ends a sentence.
 FIELDS = {"k": r"\d+", "a": r"\w+", "b": r"\w+", "answer": r".+?", "verdict": r"\w[\w ]*"}
+# Up to a full stop or the end, with more in it than full stops and spaces.
 SENTENCE = re.compile(r"[^.]*[^.\s][^.]*(?:\.|$)")
 TAG = re.compile("|".join(map(re.escape, TAGS)))
 # At most 30 digits: Python refuses to read numbers of thousands of digits.
@@ -45,10 +47,12 @@ def phrase_pattern(template: str) -> str:
     return rf"(?<!\w){''.join(parts)}(?!\w)"
 
 
+# {language: [(how the other language says it, how this one does)]}
 _TRANSLATIONS = {
     language: [(re.compile(phrase_pattern(row[OTHER[language]])), row[language]) for row in PHRASES]
     for language in OTHER
 }
+# "So the answer is 5." The full stop must end the sentence: an answer may hold others, as code does.
 _ANSWER_SENTENCES = [
     re.compile(rf"{phrase_pattern(row[language].rstrip('.'))}(?:\.(?=\s|<|$)|$)")
     for row in BOOK
@@ -98,6 +102,7 @@ def _take_apart(text: str) -> tuple[str, list[str]]:
     """(chain of thought without tags, answers): the answer in tags first, then those in a sentence of their own."""
     answers = []
     if tagged := parse_completion(text).answer:
+        # The block is cut out, so that what stands around it can be read as sentences.
         head, _, tail = text.rpartition(ANSWER_OPEN)
         text, answers = head + tail.partition(ANSWER_CLOSE)[2], [tagged]
     text = TAG.sub(" ", text)
@@ -126,6 +131,7 @@ def _drop_repeats(sentences: list[str]) -> list[str]:
 
 def _without_opening(sentence: str) -> tuple[str, bool]:
     """(the sentence in English and without its opening words, whether it is a check)."""
+    # In English, because the two sentences that are compared may be in different languages.
     english = translate(sentence, "en")
     (check,) = phrases("check", "en")
     is_check = english.startswith(check)
@@ -156,11 +162,13 @@ def _find(kind: str, language: str, text: str) -> Iterator[re.Match]:
 
 def _sums_hold(think: str) -> bool:
     """Sums are computed again."""
+    # A later result for the same sum replaces an earlier one in this dictionary: a check may repair a slip.
     results = {(left, sign, right): int(result) for left, sign, right, result in SUM.findall(think)}
     return all(_sum_holds(int(left), sign, int(right), said) for (left, sign, right), said in results.items())
 
 
 def _sum_holds(left: int, sign: str, right: int, result: int) -> bool:
+    # Only exact quotients are whole numbers, so a division is checked by multiplying.
     if sign == "/":
         return right != 0 and left == right * result
     return result == {"+": left + right, "-": left - right, "*": left * right}[sign]

@@ -50,15 +50,10 @@ def sample_pool(
     policy, problems: Sequence[dict], scale: Scale, *, samples: int = SAMPLES, seed: int = 0
 ) -> list[Rollout]:
     """`samples` graded completions of each problem at temperature 1, in one list; right means right inside the tags."""
-    groups = sample_and_grade(
-        policy,
-        problems,
-        require_tags=True,
-        template=scale.template,
-        samples=samples,
-        seed=seed,
-        max_new_tokens=scale.longest_answer,
-    )
+    # The limit is wider than the filter's, so that the counts tell a long chain from one that would never end.
+    limit = scale.longest_answer
+    settings = {"template": scale.template, "samples": samples, "seed": seed, "max_new_tokens": limit}
+    groups = sample_and_grade(policy, problems, require_tags=True, **settings)
     return [rollout for group in groups for rollout in group]
 
 
