@@ -15,7 +15,7 @@ MARP := slides/node_modules/.bin/marp
 MARP_OPTIONS := --no-stdin --theme slides/theme.css
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
-STAGE_TESTS = tests/test_grpo_reference.py $(shell grep -l "r1lab\.stages" tests/test_*.py)
+STAGE_TESTS = tests/test_grpo.py $(shell grep -l "r1lab\.stages" tests/test_*.py)
 TRL_OLD := 1.14
 
 # Everything below runs at scale tiny, offline and repeatably; two threads are what the times were measured with.
@@ -31,13 +31,14 @@ export HF_DATASETS_DISABLE_PROGRESS_BARS := 1
 export TQDM_DISABLE := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help course test test-fast test-slow nbval notebooks exercises base student bench bench-rewards bench-kernel bench-engine bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides handout bundle figures figures-png gpu-check gpu-wheels
+.PHONY: help course test test-fast test-slow nbval check-docs notebooks exercises base student bench bench-rewards bench-kernel bench-engine bench-stages lock venv clean distclean locks check-envs stage-tests test-trl-$(TRL_OLD) slides handout bundle figures figures-png gpu-check gpu-wheels
 
 help:
 	@echo "make course      run every notebook at scale tiny, write pages and the results table to build/course/"
 	@echo "make venv        make .venv and install the course, run nothing"
 	@echo "make test        ruff, the fast and the slow tests, then every notebook under nbval (real training)"
 	@echo "make test-fast   ruff and the fast tests"
+	@echo "make check-docs  links, both languages, notebooks, numbers and figures of the slides (ONLY=links for one of the checks)"
 	@echo "make notebooks   re-run and clean the committed notebooks (ONLY=04 for one of them)"
 	@echo "make exercises   write the learner's notebooks, without solutions, to notebooks/exercises/"
 	@echo "make base        make the problems, the tokenizer and the tiny base model again, from the seed"
@@ -82,6 +83,9 @@ nbval: $(STAMP)
 	  echo "== $$notebook"; \
 	  $(RUN) -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout 900 -x "$$notebook" || exit 1; \
 	done
+
+check-docs: $(STAMP)
+	@$(RUN) tools/check_docs.py $(ONLY)
 
 notebooks: $(STAMP)
 	@$(RUN) tools/maintain.py notebooks $(ONLY)

@@ -15,7 +15,8 @@ from r1lab.policy import load_policy
 from r1lab.prompts import format_completion, render_prompt
 from r1lab.rewards import grade_many
 from r1lab.scale import get_scale, output_folder
-from r1lab.stages.grpo import make_grpo_trainer, run_trainer
+from r1lab.stages.grpo import make_grpo_trainer
+from r1lab.stages.runner import run_trainer
 from r1lab.stages.zero import training_set, zero_rewards
 from r1lab.view import progress_line
 

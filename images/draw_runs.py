@@ -219,7 +219,7 @@ def draw_language(say, ending):
     rows += [(f"R1-Zero, seed {run['seed']}", run["report"]) for run in seeds("zero")]
     for name in ("cold_start", "reason"):
         if found := seeds(name):
-            rows.append((results.LADDER[name], pool([run["report"] for run in found])))
+            rows.append((results.LABELS[name], pool([run["report"] for run in found])))
     step = 300 / len(rows)
     panel = Panel(260, 20, 560, 330, (0.4, 1), (0, 1))
     parts = [panel.axes({k / 10: f"{10 * k} %" for k in (4, 6, 8, 10)}, {}, "", say("words in the question's language", "kata yang sebahasa dengan soal"))]  # fmt: skip
@@ -246,7 +246,7 @@ def draw_language(say, ending):
 
 # ---------------------------------------------------------------------------------------------- the ladder
 def draw_ladder(say, ending):
-    names = [name for name in results.LADDER if name != "distill" and seeds(name)]
+    names = [name for name in results.LABELS if name != "distill" and seeds(name)]
     columns = [
         ("greedy_accuracy", say("greedy right, %", "greedy benar, %")),
         ("format_rate", say("form kept, %", "format benar, %")),
@@ -260,7 +260,7 @@ def draw_ladder(say, ending):
         report = pool([run["report"] for run in found]) if len(found) > 1 else found[0]["report"]
         parts += [
             rect(6, y, WIDTH - 12, 50, TINT[GREY] if name == "base" else "white", GREY),
-            left(20, y + 33, results.LADDER[name], 21, weight="bold"),
+            left(20, y + 33, results.LABELS[name], 21, weight="bold"),
         ]
         for k, (metric, _) in enumerate(columns):
             parts.append(text(375 + 235 * k, y + 33, percent(report["overall"][metric]), 22))
@@ -270,7 +270,7 @@ def draw_ladder(say, ending):
     parts.append(left(10, y + 26, say("mean of the seeds [95 % interval]; 600 held-out problems; seconds after R1-Zero on a busy machine: upper bounds", "rata-rata seed [interval 95 %]; 600 soal uji; detik setelah R1-Zero di mesin yang sibuk: batas atas"), 20, GREY))  # fmt: skip
     save(
         f"talk_ladder{ending}", WIDTH, y + 44, say("The ladder of stages, measured", "Tangga tahapan, terukur"),
-        say("One row per stage that has been measured: ", "Satu baris per tahap yang sudah diukur: ") + ", ".join(results.LADDER[name] for name in names),
+        say("One row per stage that has been measured: ", "Satu baris per tahap yang sudah diukur: ") + ", ".join(results.LABELS[name] for name in names),
         *parts,
     )  # fmt: skip
 

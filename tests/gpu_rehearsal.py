@@ -72,8 +72,9 @@ def pretend() -> None:
 
 def leave_parents(output: Path) -> None:
     """Put the shipped models where the stages before would have left theirs at this scale."""
+    from r1lab.recipe import STAGES
     from r1lab.scale import DATA
-    from r1lab.stages.checkpoints import RECORD, STAGES
+    from r1lab.stages.checkpoints import RECORD
 
     for name in ("zero", "cold_start", "reason", "reject", "align"):
         shutil.copytree(DATA / "models" / STAGES[name].ships, output / name)

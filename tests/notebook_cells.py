@@ -28,55 +28,51 @@ def bound_and_used(source: str) -> tuple[dict[str, ast.stmt], set[str]]:
 
 def globals_of(code: types.CodeType) -> set[str]:
     """Names that `code` and the functions in it look up outside of themselves."""
-    found = {
-        step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_NAME", "LOAD_GLOBAL")
-    }
+    looks_up = ("LOAD_NAME", "LOAD_GLOBAL")
+    found = {step.argval for step in dis.get_instructions(code) if step.opname in looks_up}
     return found.union(*(globals_of(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
 
 
 def earlier_code(sources: list[str], names: set[str]) -> list[str]:
     """What of `sources` (cells in order) must run to define `names`: whole cells, but of an import only its line."""
     cells = [bound_and_used(source) for source in sources]
-    chosen: dict[int, set[str] | None] = {}  # None: the whole cell
+    whole, lines = set(), {}  # numbers of cells, and lines of the other ones
 
     def require(name: str, before: int) -> None:
-        for i in reversed(range(before)):
-            bound, used = cells[i]
-            if name not in bound:
-                continue
-            if isinstance(bound[name], ast.Import | ast.ImportFrom):
-                if chosen.get(i, ()) is not None:
-                    chosen.setdefault(i, set()).add(ast.unparse(bound[name]))
-            elif chosen.get(i, ()) is not None:
-                chosen[i] = None
-                for other in sorted(used):
-                    require(other, i)
+        i = next((i for i in reversed(range(before)) if name in cells[i][0]), None)
+        if i is None or i in whole:
             return
+        bound, used = cells[i]
+        if isinstance(bound[name], ast.Import | ast.ImportFrom):
+            lines.setdefault(i, set()).add(ast.unparse(bound[name]))
+            return
+        whole.add(i)
+        for other in sorted(used):
+            require(other, i)
 
     for name in sorted(names):
         require(name, len(sources))
-    return [sources[i] if chosen[i] is None else "\n".join(sorted(chosen[i])) for i in sorted(chosen)]
+    return [sources[i] if i in whole else "\n".join(sorted(lines[i])) for i in sorted({*whole, *lines})]
 
 
-def run_cells(notebook, wanted: list[int], replaced: dict[int, str] | None = None) -> dict[int, str]:
-    """Run the cells numbered `wanted` in order, after what they need; {number: what it printed}.
+def run_exercise(notebook, solution: int, check: int, answers: list[str]) -> list[str]:
+    """What the check of an exercise prints for each of `answers`, run in the place of the solution's cell.
 
-    `replaced` gives other sources to some of them. What the earlier cells print is dropped.
+    solution, check: numbers of cells. The cells that an answer or the check needs run once, before all answers.
     """
-    sources = {
-        i: cell.source
-        for i, cell in enumerate(notebook.cells)
-        if cell.cell_type == "code" and SKIP_TAG not in tags(cell)
-    } | (replaced or {})
-    cells = [bound_and_used(sources[i]) for i in wanted]
-    names = set().union(*(used for _, used in cells)) - set().union(*(bound for bound, _ in cells))
-    earlier = [sources[i] for i in sorted(sources) if i < min(wanted)]
-    scope, printed = {"__name__": "__main__"}, {}
+    sources = [
+        cell.source if cell.cell_type == "code" and SKIP_TAG not in tags(cell) else ""
+        for cell in notebook.cells
+    ]
+    used = set().union(*(bound_and_used(source)[1] for source in (*answers, sources[check])))
+    scope, printed = {"__name__": "__main__"}, []
     with contextlib.redirect_stdout(io.StringIO()):
-        for source in earlier_code(earlier, names):
+        for source in earlier_code(sources[:solution], used - {*bound_and_used(sources[check])[0]}):
             exec(compile(source, "<earlier cell>", "exec"), scope)
-    for i in wanted:
-        with contextlib.redirect_stdout(io.StringIO()) as said:
-            exec(compile(sources[i], f"<cell {i}>", "exec"), scope)
-        printed[i] = said.getvalue()
+    for answer in answers:
+        own = dict(scope)
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            exec(compile(answer, "<answer>", "exec"), own)
+            exec(compile(sources[check], "<check>", "exec"), own)
+        printed.append(output.getvalue())
     return printed

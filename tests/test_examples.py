@@ -1,7 +1,9 @@
-"""The three worked examples run, and do what the README says they do."""
+"""The three worked examples and the replay of a run do what the documents say they do."""
 
 import json
+import re
 import runpy
+import sys
 
 import pytest
 from course import ROOT
@@ -54,6 +56,16 @@ def test_the_market_problems_are_right():
             int(word.strip(".")) for word in row["prompt"].split() if word.strip(".").isdigit()
         )
         assert row["solution"] == str(has + buys - sells)
+
+
+def test_the_replay_is_the_recorded_run(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["replay.py", "--seed", "1", "--seconds", "0"])
+    runpy.run_path(str(ROOT / "workshop" / "replay.py"), run_name="__main__")
+    printed = capsys.readouterr().out
+    run = json.loads((ROOT / "data" / "runs" / "zero-1.json").read_text())
+    greedy = run["report"]["overall"]["greedy_accuracy"]
+    assert f"R1-Zero  greedy accuracy {100 * greedy['value']:.0f} % [{100 * greedy['low']:.0f}" in printed
+    assert len(re.findall(r"^ +\d+ ", printed, re.MULTILINE)) == len(run["history"]) // 10
 
 
 @pytest.mark.slow

@@ -11,34 +11,29 @@ def double(x):
     return 2 * x
 
 
-def test_an_empty_exercise_is_not_a_wrong_one():
-    def stub(x): ...
-
-    assert check(stub, double, [(1,), (2,)]) == "stub: not written yet."
+def stub(x): ...
 
 
-def test_a_right_one_passes_and_says_on_how_many_cases():
-    assert "all 3 cases agree" in check(lambda x: x + x, double, [(1,), (0.1,), ("ab",)])
+def square(x):
+    return x * x
 
 
-def test_the_first_wrong_case_is_named_with_both_values():
-    def square(x):
-        return x * x
-
-    said = check(square, double, [(2,), (3,), (0,)])
-    assert said == "square: 2 of 3 cases agree. For square(3) it gives 9; expected 6."
+def broken(x):
+    return x / 0
 
 
-def test_a_number_that_was_not_rounded_is_seen_to_be_one():
-    said = check(lambda n: n * 2954.16, lambda n: 2955, [(1,)])
-    assert said.endswith("it gives 2954.16; expected 2955.")
-
-
-def test_an_exception_is_a_sentence_not_a_crash():
-    def broken(x):
-        return x / 0
-
-    assert "0 of 1 cases agree. For broken(1) it raised ZeroDivisionError" in check(broken, double, [(1,)])
+@pytest.mark.parametrize(
+    ("function", "cases", "sentence"),
+    [
+        (stub, [(1,), (2,)], "stub: not written yet."),
+        (double, [(1,), (0.1,), ("ab",)], "double: all 3 cases agree. Well done."),
+        (square, [(2,), (3,)], "square: 1 of 2 cases agree. For square(3) it gives 9; expected 6. Hint: +"),
+        (broken, [(1,)], "For broken(1) it raised ZeroDivisionError: division by zero. Hint: +"),
+        (lambda x: 2954.16, [(1477.5,)], "it gives 2954.16; expected 2955.00. Hint: +"),
+    ],
+)
+def test_the_sentence(function, cases, sentence):
+    assert check(function, double, cases, hint="+").endswith(sentence)
 
 
 def test_none_may_be_the_right_answer():

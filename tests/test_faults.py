@@ -20,11 +20,12 @@ import pytest
 
 from r1lab import problems
 from r1lab.cli import main
-from r1lab.rewards.sandbox import Sandbox
-from r1lab.rewards.verifier import Verifier
+from r1lab.files import write_json
+from r1lab.rewards.verify.sandbox import Sandbox
+from r1lab.rewards.verify.symbolic import SymbolicVerifier
 from r1lab.scale import SCALES
-from r1lab.stages.folder import KEPT, find_damage, keep_newest, last_checkpoint, own_folder, write_json
-from r1lab.stages.grpo import FiniteReward
+from r1lab.stages.callbacks import FiniteReward
+from r1lab.stages.run_folder import KEPT, find_damage, keep_newest, last_checkpoint, lock_folder
 
 ROOT = Path(__file__).parents[1]
 SMALL = replace(SCALES["tiny"], groups=2, group_size=4, max_completion_tokens=48)
@@ -37,9 +38,11 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and 
 
 
 def train(output, resume=False, **options):
-    from r1lab.stages.zero import train_zero
+    from r1lab.stages.runner import train_stage
 
-    return train_zero(SMALL, output, resume=resume, **{"max_steps": STEPS, "save_steps": 1, **options})
+    return train_stage(
+        "zero", SMALL, output, resume=resume, **{"max_steps": STEPS, "save_steps": 1, **options}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +240,7 @@ def test_the_checkpoint_that_other_processes_still_write_is_never_removed(tmp_pa
 def test_a_clock_set_back_loses_no_checkpoint_and_no_second(tmp_path, monkeypatch):
     from transformers import TrainerCallback
 
-    from r1lab.stages.grpo import run_trainer
+    from r1lab.stages.runner import run_trainer
     from r1lab.stages.zero import make_zero_trainer
 
     class SetBack(TrainerCallback):
@@ -262,7 +265,7 @@ def test_a_clock_set_back_loses_no_checkpoint_and_no_second(tmp_path, monkeypatc
 FULL_DISK = """
 import subprocess, sys
 from test_faults import train
-from r1lab.stages.folder import last_checkpoint
+from r1lab.stages.run_folder import last_checkpoint
 
 try:
     train(sys.argv[1], max_steps=3)
@@ -299,11 +302,10 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(size
 def test_a_log_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, monkeypatch):
     write_json([1], tmp_path / "metrics.json")
 
-    def full(value, stream, **_):
-        stream.write("[1, 2")
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(json, "dump", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         write_json([1, 2], tmp_path / "metrics.json")
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
@@ -313,14 +315,14 @@ def test_a_log_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, monkeyp
 # --- two runs, no rights ----------------------------------------------------------------------------------------------
 
 
-def hold(folder):
-    with own_folder(folder):
+def lock(folder):
+    with lock_folder(folder):
         time.sleep(600)
 
 
 @needs_fork
 def test_a_second_run_on_the_same_folder_refuses_until_the_first_is_dead(tmp_path, capsys):
-    first = multiprocessing.get_context("fork").Process(target=hold, args=(tmp_path,))
+    first = multiprocessing.get_context("fork").Process(target=lock, args=(tmp_path,))
     first.start()
     kept = make_checkpoint(tmp_path, 7)
     wait_for((tmp_path / ".lock").exists)
@@ -333,10 +335,8 @@ def test_a_second_run_on_the_same_folder_refuses_until_the_first_is_dead(tmp_pat
     finally:
         first.kill()
         first.join()
-    with (
-        own_folder(tmp_path),
-        own_folder(tmp_path),
-    ):  # free again, and a stage may hold what its command holds
+    # It is free again, and a stage may lock what its command has locked.
+    with lock_folder(tmp_path), lock_folder(tmp_path):
         pass
 
 
@@ -384,7 +384,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_spares_the_last_checkpoint(t
 def test_weights_that_are_no_numbers_are_named(tmp_path):
     from transformers import TrainerCallback
 
-    from r1lab.stages.grpo import run_trainer
+    from r1lab.stages.runner import run_trainer
     from r1lab.stages.zero import make_zero_trainer
 
     class Spoil(TrainerCallback):
@@ -436,7 +436,7 @@ def child(pid):
 @pytest.mark.parametrize("whom", ["the fork that answers", "the whole worker"])
 def test_a_verifier_killed_in_the_middle_of_an_answer_is_asked_again(whom, monkeypatch):
     """What the system kills (for memory, mostly) has given no verdict: a right answer stays right."""
-    verifier = Verifier(limit_s=10.0)
+    verifier = SymbolicVerifier(limit_s=10.0)
     verifier.service.start()
     asked, receive = [], verifier.service._receive
     monkeypatch.setattr(verifier.service, "_receive", lambda *a: asked.append(a[1:]) or receive(*a))

@@ -27,8 +27,10 @@ from r1lab.policy import (
 from r1lab.problems import load_scale_problems
 from r1lab.scale import DATA, SCALES
 from r1lab.stages import lora
+from r1lab.stages.callbacks import MetricsLog
 from r1lab.stages.checkpoints import find_parents, save_stage
-from r1lab.stages.grpo import MetricsLog, load_trainable, machine_args, vllm_args
+from r1lab.stages.config import machine_args, vllm_args
+from r1lab.stages.grpo import load_trainable
 
 ROOT = Path(__file__).parents[1]
 
@@ -519,8 +521,7 @@ def test_vllm_gets_the_stop_tokens_although_unsloth_turns_it_on_late(monkeypatch
 
 def test_what_unsloth_would_fill_in_is_said():
     """It replaces fields that were left at their defaults."""
-    from r1lab.stages.grpo import make_grpo_args
-    from r1lab.stages.sft import make_sft_args
+    from r1lab.stages.config import make_grpo_args, make_sft_args
 
     scale = replace(SCALES["t4"], dtype="float32")
     for args in (make_grpo_args(scale, "x", use_cpu=True), make_sft_args(scale, "x", use_cpu=True)):

@@ -17,7 +17,7 @@ ELSEWHERE = {
     ("r1lab.unsloth_first", "unsloth"): "it must be imported before anything that the stages import",
     ("r1lab.policy", "peft"): "a LoRA adapter is merged for whoever loads it, also without training",
 }
-LIGHT = ("prompts", "problems", "rewards", "rollouts", "evaluation", "intervals")
+LIGHT = ("prompts", "problems", "rewards", "rollouts", "evaluation", "statistics", "self_checks", "files")
 RECIPE = ("prime", "zero", "cold_start", "reason", "reject", "align", "distill")
 
 
@@ -79,6 +79,11 @@ def test_only_the_stages_import_trainers():
 def test_light_modules_load_neither_torch_nor_a_trainer(module):
     heavy = {name.partition(".")[0] for name in reached(module, inside_functions=False)}
     assert not heavy & {"torch", "transformers", *TRAINERS}
+
+
+def test_the_package_needs_neither_the_factory_nor_the_tools():
+    outside = {"tinyworld", *(path.stem for path in (SOURCE.parents[1] / "tools").iterdir())}
+    assert not [module for module in FILES if outside & {name.partition(".")[0] for name in imports(module)}]
 
 
 def test_a_stage_imports_no_later_one():

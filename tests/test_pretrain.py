@@ -1,6 +1,7 @@
 """The base model's making, in miniature: the layout matches the chat template, the loss falls, the seed decides."""
 
 from contextlib import nullcontext
+from itertools import islice
 
 import pytest
 import torch
@@ -17,15 +18,13 @@ SIZE = Size(hidden_size=32, layers=1, heads=2, kv_heads=1, mlp=64, head_dim=16)
 
 def test_documents_are_laid_out_as_the_chat_template_renders_them():
     tokenizer = load_policy("tiny-base").tokenizer
-    rows = [row for _, row in zip(range(200), documents(9), strict=False)] + [
-        {"prompt": row["prompt"], "reply": row["good"]} for row in general_prompts()
-    ]
+    rows = [*islice(documents(9), 200)]
+    rows += [{"prompt": row["prompt"], "reply": row["good"]} for row in general_prompts()]
     for row, (ids, prompt) in zip(rows, encode(tokenizer, rows), strict=True):
-        asked = tokenizer.apply_chat_template(
-            [{"role": "user", "content": row["prompt"]}], tokenize=False, add_generation_prompt=True
-        )
-        assert ids[:prompt] == tokenizer(asked, add_special_tokens=False)["input_ids"]
-        whole = tokenizer(asked + row["reply"] + tokenizer.eos_token, add_special_tokens=False)["input_ids"]
+        chat = [{"role": "user", "content": row["prompt"]}]
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        assert ids[:prompt] == tokenizer(text, add_special_tokens=False)["input_ids"]
+        whole = tokenizer(text + row["reply"] + tokenizer.eos_token, add_special_tokens=False)["input_ids"]
         assert ids == whole, "the reply must not be tokenised differently after the prompt"
 
 
@@ -43,13 +42,8 @@ def test_batches_weigh_the_reply_and_ignore_padding():
 def test_pretraining_learns_and_follows_its_seed(tmp_path):
     tokenizer = train_tokenizer(documents(1), 2000)
     assert len(tokenizer) == VOCABULARY_SIZE
-    runs = []
-    for name in ("a", "b"):
-        runs.append(
-            pretrain(
-                tokenizer, documents(0), tmp_path / name, size=SIZE, recipe=RECIPE, log=lambda line: None
-            )
-        )
+    options = {"size": SIZE, "recipe": RECIPE, "log": lambda line: None}
+    runs = [pretrain(tokenizer, documents(0), tmp_path / name, **options) for name in ("a", "b")]
     losses = [[row["loss"] for row in run] for run in runs]
     assert losses[0] == losses[1]
     assert losses[0][-1] < 0.85 * losses[0][0]

@@ -10,27 +10,25 @@ import pytest
 
 from r1lab.policy import load_model
 from r1lab.scale import SCALES
-from r1lab.stages.grpo import make_grpo_args, share_step
-from r1lab.stages.sft import make_sft_args
+from r1lab.stages.config import make_grpo_args, make_sft_args, split_step
 
 ROOT = Path(__file__).parents[1]
 
 
 def test_processes_share_the_step_of_a_scale(monkeypatch):
-    assert share_step(64) == (64, 1) and share_step(512, 4) == (4, 128)
+    assert split_step(64) == (64, 1) and split_step(512, 4) == (4, 128)
     monkeypatch.setenv("WORLD_SIZE", "8")
-    assert share_step(64) == (8, 1) and share_step(512, 4) == (4, 16) and share_step(32, 8) == (4, 1)
+    assert split_step(64) == (8, 1) and split_step(512, 4) == (4, 16) and split_step(32, 8) == (4, 1)
     for rows, most in ((4, 0), (512, 3)):
         with pytest.raises(ValueError, match=r"8 processes cannot share a step of \d+ completions"):
-            share_step(rows, most)
+            split_step(rows, most)
 
 
 def test_both_trainers_share_their_step(monkeypatch, tmp_path):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr("trl.GRPOConfig", dict)
     monkeypatch.setattr("trl.SFTConfig", dict)
-    monkeypatch.setattr("r1lab.stages.grpo.build_config", lambda kind, values, overrides: values)
-    monkeypatch.setattr("r1lab.stages.sft.build_config", lambda kind, values, overrides: values)
+    monkeypatch.setattr("r1lab.stages.config.build_config", lambda kind, values, overrides: values)
     for make, rows in ((make_grpo_args, 64), (make_sft_args, 32)):
         args = make(SCALES["tiny"], tmp_path)
         assert args["per_device_train_batch_size"] * args["gradient_accumulation_steps"] == rows // 2

@@ -6,26 +6,26 @@ import pytest
 
 from r1lab.problems import load_problems
 from r1lab.prompts import format_completion
+from tinyworld.chain import CAREFUL, ChainWriter, Habits
 from tinyworld.reader import MISTAKES, _problems, find_mistake
-from tinyworld.scribe import Hand, Scribe
 
 KINDS = ("arithmetic", "equation", "ordering", "truth", "code")
 TEST = load_problems("test")
-EGGS = next(
-    row
-    for row in TEST
-    if row["prompt"].startswith("Intan has 14 eggs. Intan has 2 times as many. Intan finds 28.")
-)
+EGGS = next(row for row in TEST if row["prompt"].startswith("Intan has 14 eggs. Intan has 2 times as many."))
 
 
 def rows(kind):
     return [row for row in TEST if row["kind"] == kind]
 
 
-def work_out(row, hand=Hand()):  # noqa: B008 (it is frozen)
-    scribe = Scribe(row["language"], random.Random(1), hand)
-    answer = _problems()[row["prompt"]].reason(scribe)
-    return scribe.sentences, answer
+def work_out(row, habits=CAREFUL):
+    writer = ChainWriter(row["language"], random.Random(1), habits)
+    answer = _problems()[row["prompt"]].reason(writer)
+    return writer.sentences, answer
+
+
+def read(sentences, answer, row):
+    return find_mistake(format_completion(" ".join(sentences), answer), row)
 
 
 def test_the_problems_made_again_are_those_of_the_files():
@@ -39,11 +39,9 @@ def test_a_right_chain_is_read_to_its_end_and_a_cut_one_is_not(kind):
     for row in rows(kind):
         sentences, answer = work_out(row)
         assert answer == row["solution"]
-        assert (
-            find_mistake(format_completion(" ".join(sentences), answer), row) == "right steps, wrong answer"
-        )
+        assert read(sentences, answer, row) == "right steps, wrong answer"
         if len(sentences) > 1:
-            assert find_mistake(format_completion(" ".join(sentences[:-1]), answer), row) == "stopped early"
+            assert read(sentences[:-1], answer, row) == "stopped early"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -51,23 +49,21 @@ def test_a_slip_is_found_unless_a_check_repairs_it(kind):
     for row in rows(kind):
         if kind == "code" and row["level"] == "hard":
             continue  # a slip may make the next quotient round down there
-        sentences, answer = work_out(row, Hand(slip=1.0))
-        assert find_mistake(format_completion(" ".join(sentences), answer), row) == "slip"
-        sentences, answer = work_out(row, Hand(slip=1.0, check_after_slip=1.0, check_idle=1.0))
+        sentences, answer = work_out(row, Habits(slip=1.0))
+        assert read(sentences, answer, row) == "slip"
+        sentences, answer = work_out(row, Habits(slip=1.0, check_after_slip=1.0, check_idle=1.0))
         assert "check:" in " ".join(sentences) or "cek:" in " ".join(sentences)
-        assert (
-            find_mistake(format_completion(" ".join(sentences), answer), row) == "right steps, wrong answer"
-        )
+        assert read(sentences, answer, row) == "right steps, wrong answer"
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_out_of_place_is_found_where_it_stands(kind):
     row = next(row for row in rows(kind) if row["level"] == "hard")
     sentences, answer = work_out(row)
-    for place, name in ((0, "wrong first step"), (2, "wrong later step")):
+    for index, name in ((0, "wrong first step"), (2, "wrong later step")):
         moved = sentences.copy()
-        moved[place] = f"Then {sentences[place - 1 if place else -1].split(' ', 1)[1]}"
-        assert find_mistake(format_completion(" ".join(moved), answer), row) == name
+        moved[index] = f"Then {sentences[index - 1].split(' ', 1)[1]}"
+        assert read(moved, answer, row) == name
 
 
 def test_what_needs_no_reading():
@@ -75,10 +71,8 @@ def test_what_needs_no_reading():
     assert find_mistake("First 14*2=28. Then 28+", EGGS, truncated=True) == "cut off"
     assert find_mistake("<think>Hm.</think> <answer></answer>", EGGS) == "no answer"
     assert find_mistake("The answer is 57.", EGGS) == "no working"
-    assert (
-        find_mistake("First 14*2=28. Lalu 28+28=56. So the answer is 57.", EGGS)
-        == "right steps, wrong answer"
-    )
+    slip_at_the_end = "First 14*2=28. Lalu 28+28=56. So the answer is 57."
+    assert find_mistake(slip_at_the_end, EGGS) == "right steps, wrong answer"
     assert find_mistake("First 14+2=16. Then 16+28=44. So the answer is 44.", EGGS) == "wrong first step"
 
 

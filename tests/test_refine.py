@@ -6,13 +6,13 @@ from itertools import product
 
 import pytest
 
-from r1lab.evaluation import check_outcomes
 from r1lab.languages import language_share
 from r1lab.prompts import format_completion, parse_completion
+from r1lab.self_checks import check_outcomes
 from r1lab.stages.refine import PHRASES, Refined, refine, split_sentences, steps_hold, translate
+from tinyworld.chain import CHECKS, LINKS, OPENERS, ChainWriter, Habits
 from tinyworld.corpus import ANSWER_SENTENCE, SO_SENTENCE, write_blurt, write_reasoning
 from tinyworld.generators import DOMAINS, LANGUAGES, LEVELS, make_problem
-from tinyworld.scribe import CHECKS, LINKS, OPENERS, Hand, Scribe
 
 
 def problems(count, seed=0):
@@ -29,7 +29,7 @@ def test_a_translation_keeps_the_sense_and_goes_back():
 
 
 def test_whatever_the_world_writes_comes_out_clean_and_still_right():
-    rng, messy = random.Random(1), Hand(switch_language=0.5, check_idle=0.1)
+    rng, messy = random.Random(1), Habits(switch_language=0.5, check_idle=0.1)
     for problem in problems(12):
         text = write_reasoning(rng, problem, messy)
         cleaned = refine(text, problem.language).text
@@ -97,19 +97,20 @@ def without_opening(sentence):
 def test_steps_hold_exactly_when_no_slip_was_left_standing():
     rng, slipped = random.Random(3), 0
     for problem in problems(12):
-        scribe, careful = (
-            Scribe(problem.language, rng, hand) for hand in (Hand(slip=0.15, check_after_slip=0.3), Hand())
+        writer, careful = (
+            ChainWriter(problem.language, rng, habits)
+            for habits in (Habits(slip=0.15, check_after_slip=0.3), Habits())
         )
-        problem.reason(scribe), problem.reason(careful)
-        following = [*scribe.sentences[1:], ""]
+        problem.reason(writer), problem.reason(careful)
+        following = [*writer.sentences[1:], ""]
         # Of a sentence and its check only the check counts.
         final = [
             without_opening(sentence)
-            for sentence, after in zip(scribe.sentences, following, strict=True)
+            for sentence, after in zip(writer.sentences, following, strict=True)
             if not after.startswith(CHECKS[problem.language])
         ]
         sound = final == [without_opening(sentence) for sentence in careful.sentences]
-        assert steps_hold(problem.prompt, scribe.text, problem.language) == sound, scribe.text
+        assert steps_hold(problem.prompt, writer.text, problem.language) == sound, writer.text
         slipped += not sound
     assert slipped > 20
 

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from r1lab.policy import Sample, load_policy
 from r1lab.problems import load_general, load_problems
 from r1lab.prompts import TAGS, format_completion
-from r1lab.recipe import STAGES
+from r1lab.recipe import STAGES, VARIANTS
 from r1lab.scale import DATA, SCALES
 from r1lab.stages import filters, general, reject
 from r1lab.stages.checkpoints import RECORD
@@ -126,15 +127,19 @@ def test_an_interrupted_run_uses_the_pool_it_had_sampled(tmp_path, sampler, monk
     assert sampler.calls == 3
 
 
-def test_a_large_scale_does_not_learn_from_the_general_prompts_of_the_tiny_world(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["reject", "align", "align-dpo"])
+def test_a_large_scale_does_not_learn_from_the_general_prompts_of_the_tiny_world(name, tmp_path, monkeypatch):
+    stage, options = VARIANTS[name]
+    module = import_module(f"r1lab.stages.{stage}")
     monkeypatch.delenv("R1LAB_GENERAL", raising=False)
-    monkeypatch.setattr(reject, "load_policy", lambda *_: pytest.fail("it went on"))
-    run = Run("reject", BIG, tmp_path, {"base": "b", "reason": "r"})
+    for function in ("load_policy", "train_reward_model", "load_trainable"):
+        monkeypatch.setattr(module, function, lambda *_, **__: pytest.fail("it went on"), raising=False)
+    run = Run(stage, BIG, tmp_path, {"base": "b", "reason": "r", "reject": "j"})
     with pytest.raises(ValueError, match=r"scale t4 has no general prompts.* --general"):
-        reject.make_trainer(run)
+        module.make_trainer(run, **options)
     monkeypatch.setenv("R1LAB_GENERAL", str(tmp_path))
     with pytest.raises(FileNotFoundError, match=r"no file .*\.jsonl"):
-        reject.make_trainer(run)
+        module.make_trainer(run, **options)
 
 
 def test_general_prompts_of_ones_own_are_read_and_checked(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 
 from r1lab.prompts import format_completion
 from r1lab.rewards import accuracy, make_reward
-from r1lab.rewards.verifier import Verifier
+from r1lab.rewards.verify.symbolic import SymbolicVerifier
 
 DATA = Path(__file__).with_name("data")
 
@@ -71,8 +71,8 @@ def test_right_answers_that_are_not_recognised(gold, answer):
 )
 def test_no_hostile_answer_is_paid_or_stops_the_trainer(rows, tmp_path, monkeypatch, capfd):
     """A fifth of the CPU limit, to be quick; what all of them do under the real one is recorded by the bench."""
-    verifier = Verifier(limit_s=0.2)
-    monkeypatch.setattr(accuracy, "VERIFIER", verifier)
+    verifier = SymbolicVerifier(limit_s=0.2)
+    monkeypatch.setattr(accuracy, "SYMBOLIC", verifier)
     monkeypatch.chdir(tmp_path)
     for number, row in enumerate(rows):
         said = "".join(text * times for text, times in row["parts"])

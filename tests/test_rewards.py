@@ -24,7 +24,7 @@ from r1lab.rewards import (
 )
 from r1lab.rewards.base import LONGEST_TEXT, completion_text
 from r1lab.rewards.code import same_value
-from r1lab.rewards.puzzles import read_names, spoken_names
+from r1lab.rewards.logic import read_names
 
 NAMES = sorted(REWARDS)
 ANSWERS = [name for name in NAMES if issubclass(REWARDS[name], AnswerReward)]
@@ -275,12 +275,12 @@ def test_importing_and_grading_integers_pays_for_nothing_heavy():
     program = """
 import sys
 from r1lab.rewards import make_reward
-from r1lab.rewards.verifier import VERIFIER
-from r1lab.rewards.sandbox import SANDBOX
+from r1lab.rewards.verify.symbolic import SYMBOLIC
+from r1lab.rewards.verify.sandbox import SANDBOX
 said = ["14", "15", "14 eggs", "12+2", "12+2=14", "x=14", "abc", "", "14 or 15", "def f(x): return 4*x+1", "Ani, Budi", "5x", "19-", "))((", "14 14"]
 scores = make_reward("accuracy")([f"<think>a</think> <answer>{s}</answer>" for s in said], solution=["14"] * len(said))
 assert scores == [1.0, 0.0, 1.0, 1.0, 1.0, 1.0] + [0.0] * 9, scores
-assert VERIFIER.service.pid is None and SANDBOX.service.pid is None
+assert SYMBOLIC.service.pid is None and SANDBOX.service.pid is None
 print(sorted({"sympy", "math_verify", "torch", "trl", "transformers", "numpy"} & set(sys.modules)))
 """
     assert (
@@ -356,8 +356,9 @@ def test_logic_reads_replies_without_manners_only_when_told_to():
               "<answer>Budi, Ani</answer>", "<think>Citra</think> So the answer is Ani and Budi. "]  # fmt: skip
     assert score("logic", spoken, solution="Ani, Budi") == [0.0] * 6
     assert score("logic", spoken, solution="Ani, Budi", options={"require_tags": False}) == [1.0] * 6
-    assert spoken_names("First number 1 is Budi. Then number 2 is Citra.") == {"citra"}
-    assert read_names("") == spoken_names("") == frozenset()
+    two = ["First number 1 is Budi. Then number 2 is Citra.", ""]
+    assert score("logic", two, solution="Citra", options={"require_tags": False}) == [1.0, 0.0]
+    assert read_names("") == frozenset()
 
 
 # ---------------------------------------------------------------------------------------------------- code
@@ -502,16 +503,13 @@ class ParityReward(AnswerReward):
 
     name = "parity"
     verifier = "even-odd"
+    columns = {"parity": ()}  # noqa: RUF012
 
-    def __init__(self, *, require_tags=True):
-        super().__init__()
-        self.require_tags = require_tags
+    def read_problem(self, row):
+        return row["parity"]
 
-    def __call__(self, completions, *, parity=None, verifier=None, **columns):
-        ours = self.own_rows(verifier, len(completions))
-        said = [self.vote(text, {}) or "" for text in completions]
-        column = parity or [None] * len(completions)
-        return [float(text == p) if own else None for text, p, own in zip(said, column, ours, strict=True)]
+    def check(self, answer, problem):
+        return float(answer == problem)
 
 
 @pytest.fixture
@@ -562,4 +560,4 @@ def test_countdown_is_evaluated_as_it_is_trained(said, right):
 def test_every_verifier_takes_what_an_evaluation_gives_it(name):
     kind = VERIFIERS[name]
     assert kind.verifier == name and REWARDS[kind.name] is kind
-    assert kind(require_tags=False, **kind.grading).vote("", {"solution": "14"}) is None
+    assert kind(require_tags=False, **kind.evaluation_options).vote("", {"solution": "14"}) is None

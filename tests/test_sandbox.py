@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from r1lab.prompts import format_completion
 from r1lab.rewards import make_reward
-from r1lab.rewards.sandbox import SANDBOX, Sandbox, _read_results
+from r1lab.rewards.verify.sandbox import SANDBOX, Sandbox, _read_results, call_job, check_job
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the sandbox needs fork")
 TESTS = json.dumps({"function": "f", "cases": [[[3], 13], [[4], 17]]})
@@ -83,7 +83,7 @@ def test_the_same_question_is_answered_from_the_cache(monkeypatch):
     assert SANDBOX.call(GOOD, "f", [[3]]) == [(True, 13)]
     monkeypatch.setattr(SANDBOX.service, "request", lambda *_: pytest.fail("ran again"))
     assert SANDBOX.call(GOOD, "f", [[3]]) == [(True, 13)]
-    assert SANDBOX.knows("call", GOOD, "f", [[3]]) and not SANDBOX.knows("call", GOOD, "f", [[5]])
+    assert SANDBOX.knows(call_job(GOOD, "f", [[3]])) and not SANDBOX.knows(call_job(GOOD, "f", [[5]]))
 
 
 def cpu_seconds(pid):
@@ -320,7 +320,7 @@ def test_no_candidate_of_test_code_is_left_over():
             if n % 10 == 0
             else f"def f(x): return 4*x+{n}"
         )
-        SANDBOX.check(code, "f", f"assert candidate({n}) == 0")
+        SANDBOX.results(check_job(code, "f", f"assert candidate({n}) == 0"), 1)
     SANDBOX.call(GOOD, "f", [[1000]])
     time.sleep(0.1)
     with open(f"/proc/{SANDBOX.service.pid}/task/{SANDBOX.service.pid}/children") as children:
@@ -446,7 +446,7 @@ def test_bool_is_not_a_marker():
 def test_ctrl_c_in_the_middle_leaves_no_late_reply():
     program = f"""
 import os, signal, threading, time
-from r1lab.rewards.sandbox import SANDBOX
+from r1lab.rewards.verify.sandbox import SANDBOX
 SANDBOX.start()
 threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
 try:

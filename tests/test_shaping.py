@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from r1lab.prompts import format_completion
 from r1lab.rewards import make_reward
+from r1lab.rewards.countdown import read_expression
+from r1lab.rewards.format import count_steps
 from r1lab.rewards.language import detect_language
-from r1lab.rewards.puzzles import read_expression, read_order, read_roles
-from r1lab.rewards.shape import count_steps
+from r1lab.rewards.logic import read_order, read_roles
 
 RIGHT, WRONG = format_completion("a", "14"), format_completion("a", "15")
 
@@ -200,7 +201,7 @@ def test_the_target_language_comes_from_the_column_else_from_the_question():
     assert one("language_consistency", said, prompts=asked, language=None) == 3 / 4
     assert one("language_consistency", said, prompts="12+7") == one("language_consistency", said) == 0.5
     assert detect_language("the dan") is None
-    with pytest.raises(ValueError, match="column 'language' holds 'fr'"):
+    with pytest.raises(ValueError, match="column 'language' contains 'fr'"):
         one("language_consistency", said, language="fr")
 
 

@@ -13,8 +13,8 @@ from r1lab.prompts import format_completion, parse_completion
 from r1lab.rewards import grade_many
 from tinyworld import corpus
 from tinyworld.build import SEEDS, build_problems
-from tinyworld.generators import DOMAINS, LANGUAGES, LARGEST, LEVELS, NAMES, make_problem, normalise
-from tinyworld.scribe import Hand, Scribe
+from tinyworld.chain import OPERATORS, ChainWriter, Habits
+from tinyworld.generators import DOMAINS, LANGUAGES, LARGEST, LEVELS, make_problem, normalise
 from tinyworld.splits import make_splits
 
 CELLS = [(domain, level, language) for domain in DOMAINS for level in LEVELS for language in LANGUAGES]
@@ -28,15 +28,10 @@ def problems(count, seed=0):
 
 def test_careful_reasoning_reaches_the_solution():
     for problem in problems(40):
-        scribe = Scribe(problem.language, random.Random(0))
-        assert problem.reason(scribe) == problem.solution, problem.prompt
-        for left, sign, right, said in SUM.findall(scribe.text):
-            left, right, said = int(left), int(right), int(said)
-            assert (
-                said
-                == {"+": left + right, "-": left - right, "*": left * right, "/": left / (right or 1)}[sign]
-            )
-            assert said >= 0
+        writer = ChainWriter(problem.language, random.Random(0))
+        assert problem.reason(writer) == problem.solution, problem.prompt
+        for left, sign, right, result in SUM.findall(writer.text):
+            assert OPERATORS[sign](int(left), int(right)) == int(result) >= 0
 
 
 def test_take_balanced_keeps_the_order_of_levels_and_loses_nothing():
@@ -54,19 +49,17 @@ def test_every_shipped_solution_verifies_itself_and_no_other_problem():
     right = [format_completion("worked out", row["solution"]) for row in rows]
     assert all(grade_many(right, rows, require_tags=True))
     # The solution of the next problem in the same cell must fail wherever it is a different answer.
-    turned = right[24:] + right[:24]
-    same = [
-        row["solution"] == other["solution"] for row, other in zip(rows, rows[24:] + rows[:24], strict=True)
-    ]
-    assert [bool(v) for v in grade_many(turned, rows, require_tags=True)] == same
+    others = rows[24:] + rows[:24]
+    same = [row["solution"] == other["solution"] for row, other in zip(rows, others, strict=True)]
+    assert [bool(v) for v in grade_many(right[24:] + right[:24], rows, require_tags=True)] == same
 
 
 def test_levels_differ_by_the_number_of_links_alone():
     links = {}
     for problem in problems(60):
-        scribe = Scribe(problem.language, random.Random(0))
-        problem.reason(scribe)
-        links.setdefault((problem.kind, problem.level), set()).add(len(scribe.sentences))
+        writer = ChainWriter(problem.language, random.Random(0))
+        problem.reason(writer)
+        links.setdefault((problem.kind, problem.level), set()).add(len(writer.sentences))
         assert all(int(number) <= LARGEST + 40 for number in re.findall(r"\d+", problem.prompt))
     for kind in {kind for kind, _ in links}:
         assert max(links[kind, "easy"]) < min(links[kind, "medium"])
@@ -74,12 +67,12 @@ def test_levels_differ_by_the_number_of_links_alone():
 
 
 def test_a_slip_changes_the_answer_and_a_check_repairs_it():
-    careless, repaired, wrong = Hand(slip=1.0), Hand(slip=1.0, check_after_slip=1.0), 0
+    careless, repaired, wrong = Habits(slip=1.0), Habits(slip=1.0, check_after_slip=1.0), 0
     for problem in problems(5):
-        wrong += problem.reason(Scribe(problem.language, random.Random(1), careless)) != problem.solution
-        scribe = Scribe(problem.language, random.Random(1), repaired)
-        assert problem.reason(scribe) == problem.solution
-        assert "check:" in scribe.text or "cek:" in scribe.text
+        wrong += problem.reason(ChainWriter(problem.language, random.Random(1), careless)) != problem.solution
+        writer = ChainWriter(problem.language, random.Random(1), repaired)
+        assert problem.reason(writer) == problem.solution
+        assert "check:" in writer.text or "cek:" in writer.text
     assert wrong > 0.9 * 5 * len(CELLS)
 
 
@@ -122,24 +115,14 @@ def test_pretraining_never_sees_a_problem_of_any_split():
 
 
 def test_corpus_has_the_habits_its_card_states():
-    rows = list(islice(corpus.documents(3), 20_000))
-    assert rows == list(islice(corpus.documents(3), 20_000))
-    asked = [
-        row
-        for row in rows
-        if re.search(
-            r"Who is n|Who lies|Siapa nomor|Siapa yang|Solve|Cari|Write|Tulis|How many|Berapa", row["prompt"]
-        )
-    ]
-    assert len(asked) / len(rows) == pytest.approx(1 - corpus.GENERAL_SHARE, abs=0.02)
-    reasoned = [row for row in asked if re.search("First|Pertama", row["reply"])]
-    assert len(reasoned) / len(asked) == pytest.approx(1 - corpus.BLURT, abs=0.02)
-    tagged = sum(parse_completion(row["reply"]).well_formed for row in asked)
+    rows = list(islice(corpus.documents(3), 6_000))
+    assert rows[:500] == list(islice(corpus.documents(3), 500))
+    words = r"Who is n|Who lies|Siapa nomor|Siapa yang|Solve|Cari|Write|Tulis|How many|Berapa"
+    problem_rows = [row for row in rows if re.search(words, row["prompt"])]
+    reasoned = [row for row in problem_rows if re.search("First|Pertama", row["reply"])]
+    assert len(reasoned) / len(problem_rows) == pytest.approx(1 - corpus.BLURT, abs=0.02)
+    tagged = sum(parse_completion(row["reply"]).well_formed for row in problem_rows)
     assert tagged / len(reasoned) == pytest.approx(corpus.REASON_STYLES["full_tags"], abs=0.03)
-
-
-def test_names_are_single_words():
-    assert all(name.isalpha() for name in NAMES)
 
 
 def test_training_rows_keep_the_question_and_render_the_prompt():

@@ -42,7 +42,7 @@ def plain_trl_trainer(output: str, **options):
     from transformers import PrinterCallback
     from trl import GRPOTrainer
 
-    from r1lab.stages.grpo import make_grpo_args
+    from r1lab.stages.config import make_grpo_args
     from r1lab.stages.zero import zero_dataset, zero_rewards
 
     scale, rewards = get_scale("tiny"), zero_rewards()
@@ -86,9 +86,9 @@ def bench_sampling(turns: int) -> dict:
     for turn in range(turns + 1):
         texts = [policy.render(row["prompt"]) for row in problems[8 * turn : 8 * turn + 8] for _ in range(8)]
         ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
-        how = {"ends": ends, "max_new_tokens": 96, "seed": turn}
+        settings = {"ends": ends, "max_new_tokens": 96, "seed": turn}
         trl.append(seconds_of(lambda ids=ids: trainer._generate_single_turn(ids, None, {}, 8)))
-        ours.append(seconds_of(lambda ids=ids, how=how: engine.generate(model, ids, **how)))
+        ours.append(seconds_of(lambda ids=ids, settings=settings: engine.generate(model, ids, **settings)))
     return compare(trl[1:], ours[1:])  # the first turn warms up
 
 
@@ -123,8 +123,8 @@ def race(seed: int) -> dict:
         seconds += seconds_of(lambda: next(steps))
         if step < FIRST_LOOK or step % LOOK_EVERY:
             continue
-        how = {"greedy": False, "samples": LOOK_SAMPLES, "ks": (), "max_new_tokens": 192, "seed": step}
-        metrics = evaluate(Policy(model, tokenizer), problems, **how)["overall"]
+        settings = {"greedy": False, "samples": LOOK_SAMPLES, "ks": (), "max_new_tokens": 192, "seed": step}
+        metrics = evaluate(Policy(model, tokenizer), problems, **settings)["overall"]
         right, form = metrics["sampled_accuracy"]["value"], metrics["format_rate"]["value"]
         curve.append({"step": step, "seconds": round(seconds, 1), "accuracy": right, "format": form})
         print(f"seed {seed}, step {step}: {right:.1%} right, {form:.0%} well formed, {seconds:.0f} s")
@@ -136,7 +136,7 @@ def race(seed: int) -> dict:
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and write the JSON file after each part."""
-    from r1lab.stages.folder import write_json
+    from r1lab.files import write_json
 
     parser = argparse.ArgumentParser(description="The engine and zero_by_hand beside TRL.")
     parser.add_argument("--turns", type=int, default=15, help="measurements of sampling and of a step")

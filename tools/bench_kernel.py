@@ -1,8 +1,8 @@
-"""`make bench-kernel`: time and memory of the GRPO loss, forward and backward, against the ways others compute it.
+"""`make bench-kernel`: time and memory of the GRPO loss on a CPU, forward and backward, against the ways others compute it.
 
 Every implementation lives in a process of its own, so that what one leaves in memory is not counted as another's. They
 take turns, repetition by repetition, so that a slow minute of the machine hits them all: read the ratios, not the seconds.
-All of them get the same numbers and must return the same loss and gradients.
+All of them get the same numbers and must return the same loss and gradients. On a GPU, `make gpu-check` measures the kernel.
 """
 
 import argparse
@@ -20,9 +20,14 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from r1lab.kernels import fused_grpo_loss, reference_grpo
-from r1lab.kernels.measure import SPEC, Problem, forward_backward, held, make_problem, measure
+from r1lab.files import write_json
+from r1lab.kernels import GRPOSpec, fused_grpo_loss, grpo_loss
+from r1lab.kernels.measure import GROUP, Problem, make_problem, measure, memory_now
+from r1lab.scale import DATA
 
+SPEC = GRPOSpec("dapo")  # on-policy, no KL term: what TRL does by default
+SHARES = (1.0, 0.875, 0.625, 0.5)  # lengths of a sparse group's completions: 75% of the tokens are real
+SIZES = {"completions": 8, "length": 512, "width": 512, "vocabulary": 32_000}
 CASES = {  # name: (head is trained, padding and silent groups)
     "trainable head": (True, False),
     "frozen head": (False, False),
@@ -32,13 +37,31 @@ PACKAGES = ("torch", "trl", "liger_kernel", "triton")
 
 
 # ---------------------------------------------------------------------------------------------- implementations
+def make_sparse(p: Problem) -> Problem:
+    """The problem with advantage 0 in every second group, and padding on a quarter of the positions."""
+    completions, length = p.ids.shape
+    lengths = length * torch.tensor(SHARES, device=p.ids.device).repeat(completions // GROUP)
+    mask = (torch.arange(length, device=p.ids.device) < lengths[:, None]).float()
+    advantages = p.advantages.view(-1, GROUP).clone()
+    advantages[::2] = 0
+    return p._replace(mask=mask, advantages=advantages.flatten())
+
+
+def forward_backward(implementation: Callable[[Problem], Tensor], p: Problem) -> Tensor:
+    """One loss and its gradients, in `p.hidden.grad` and `p.weight.grad`; the loss is returned."""
+    p.hidden.grad = p.weight.grad = None
+    loss = implementation(p)
+    loss.backward()
+    return loss.detach()
+
+
 def full_logits(p: Problem) -> Tensor:
     """The whole [B, T, V] tensor, as textbooks write it; the entropy, a metric, without gradient and in pieces."""
     logp = torch.log_softmax(torch.nn.functional.linear(p.hidden, p.weight).float(), -1)
     with torch.no_grad():
         for rows in logp.flatten(0, 1).split(128):
             (rows.exp() * rows).sum(-1)
-    return reference_grpo(logp.gather(-1, p.ids[..., None])[..., 0], p.mask, p.advantages, SPEC)
+    return grpo_loss(logp.gather(-1, p.ids[..., None])[..., 0], p.mask, p.advantages, SPEC)
 
 
 def trl_chunked(p: Problem) -> Tensor:
@@ -55,7 +78,7 @@ def trl_chunked(p: Problem) -> Tensor:
         logp = torch.zeros_like(p.mask).masked_scatter(real, score(p.hidden[real], p.ids[real]))
     else:
         logp = score(p.hidden.flatten(0, 1), p.ids.flatten()).view(p.mask.shape)
-    return reference_grpo(logp, p.mask, p.advantages, SPEC)
+    return grpo_loss(logp, p.mask, p.advantages, SPEC)
 
 
 def liger(p: Problem) -> Tensor:
@@ -100,10 +123,11 @@ def products(p: Problem) -> Callable[[], None]:
 _worker: dict = {}  # what a worker process keeps between two calls
 
 
-def _prepare(name: str, sizes: tuple, options: dict, threads: int) -> str:
+def _prepare(name: str, sizes: dict, trainable: bool, sparse: bool, threads: int) -> str:
     """Build the problem in a worker, run a short one to load libraries, then the real one; a reason if it cannot run."""
     torch.set_num_threads(threads)
-    problem, device = make_problem(*sizes, **options), options["device"]
+    problem = make_problem(**sizes, trainable=trainable)
+    problem = make_sparse(problem) if sparse else problem
     short = problem._replace(
         hidden=problem.hidden.detach()[:, :4].clone().requires_grad_(),
         ids=problem.ids[:, :4].contiguous(),
@@ -119,12 +143,11 @@ def _prepare(name: str, sizes: tuple, options: dict, threads: int) -> str:
             def run() -> Tensor:
                 return forward_backward(IMPLEMENTATIONS[name], problem)
 
-        _worker.update(problem=problem, device=device, above=held(device), run=run)
-        measure(run, device=device)
+        # Memory is counted from here, before the first run: what one run leaves to the next is needed too.
+        _worker.update(problem=problem, above=memory_now(), run=run)
+        run()
     except ImportError as error:
         return f"not installed: {error.name or error}"
-    except torch.OutOfMemoryError:
-        return "out of memory"
     return ""
 
 
@@ -136,7 +159,7 @@ def _once() -> tuple[float, float | None]:
     def run() -> None:
         _worker["result"] = _worker["run"]()
 
-    return measure(run, _worker["above"], _worker["device"])
+    return measure(run, _worker["above"])
 
 
 def _answer() -> dict[str, float]:
@@ -151,18 +174,17 @@ def _answer() -> dict[str, float]:
     return answer
 
 
-def run_case(sizes: tuple, options: dict, *, repeat: int, threads: int) -> dict[str, dict]:
+def run_case(sizes: dict, trainable: bool, sparse: bool, *, repeat: int, threads: int) -> dict[str, dict]:
     """Measure every implementation on one problem, in turns: {name: seconds, peak_mb, ...} or {name: note}.
 
-    sizes: completions, length, width, vocabulary; options: the keyword arguments of `make_problem`; repeat: timed
-    repetitions after a warm-up. Raises AssertionError when two implementations disagree.
+    sizes: as in SIZES; repeat: timed repetitions after a warm-up. Raises AssertionError when two implementations disagree.
     """
     results: dict[str, dict] = {}
     with ExitStack() as stack:
         workers = {}
         for name in (*IMPLEMENTATIONS, FLOOR):
             worker = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
-            note = worker.submit(_prepare, name, sizes, options, threads).result()
+            note = worker.submit(_prepare, name, sizes, trainable, sparse, threads).result()
             results[name] = {"note": note} if note else {"seconds": [], "peak_mb": []}
             if note:
                 worker.shutdown()
@@ -176,9 +198,9 @@ def run_case(sizes: tuple, options: dict, *, repeat: int, threads: int) -> dict[
         for name, worker in workers.items():
             if name != FLOOR:
                 results[name]["answer"] = worker.submit(_answer).result()
-            said, peaks = results[name], [x for x in results[name]["peak_mb"] if x is not None]
-            said.update(median_seconds=median(said["seconds"]), peak_mb=max(peaks) if peaks else None)
-    check_answers(results, 1e-5 if options["dtype"] == torch.float32 else 2e-2)
+            result, peaks = results[name], [x for x in results[name]["peak_mb"] if x is not None]
+            result.update(median_seconds=median(result["seconds"]), peak_mb=max(peaks) if peaks else None)
+    check_answers(results, 1e-5)
     return results
 
 
@@ -221,58 +243,28 @@ def machine(threads: int) -> dict:
             packages[name] = version(name)
         except PackageNotFoundError:
             packages[name] = None
+    python, today = platform.python_version(), date.today().isoformat()
     return {
-        "date": date.today().isoformat(),
-        "python": platform.python_version(),
+        "date": today,
+        "python": python,
         "packages": packages,
         "cores": os.cpu_count(),
         "threads": threads,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-
-
-def _batch(text: str) -> str:
-    completions, _, length = text.partition("x")
-    if not (completions.isdigit() and length.isdigit()):
-        raise argparse.ArgumentTypeError(f"{text!r} is no batch: write completions x length, as in 8x512")
-    return text
 
 
 def main(argv: list[str]) -> None:
     """`python tools/maintain.py bench-kernel`: measures every case, writes one JSON file, prints the table."""
-    from r1lab.scale import DATA
-    from r1lab.stages.grpo import write_json
-
-    cuda = torch.cuda.is_available()
-    parser = argparse.ArgumentParser(
-        prog="maintain.py bench-kernel",
-        description="Time and memory of the GRPO loss against TRL, Liger and full logits.",
-    )
+    parser = argparse.ArgumentParser(prog="maintain.py bench-kernel", description=__doc__.partition("\n")[0])
     parser.add_argument("--repeat", type=int, default=5, help="timed repetitions after the warm-up")
-    parser.add_argument("--width", type=int, default=2560 if cuda else 512, help="hidden size H")
-    parser.add_argument("--vocabulary", type=int, default=151_936 if cuda else 32_000, help="V")
-    parser.add_argument(
-        "--batches",
-        nargs="+",
-        type=_batch,
-        default=["8x1024", "8x2048", "16x4096"] if cuda else ["8x512"],
-        help="completions x length, for example 8x512",
-    )
     parser.add_argument("--output", type=Path, default=DATA / "runs" / "bench-kernel.json")
     options = parser.parse_args(argv)
     threads = int(os.environ.get("OMP_NUM_THREADS", "2"))
     record = {**machine(threads), "command": "make bench-kernel", "repeat": options.repeat, "cases": []}
-    device, dtype = ("cuda", torch.bfloat16) if cuda else ("cpu", torch.float32)
-    for batch in options.batches:
-        completions, length = map(int, batch.split("x"))
-        sizes = (completions, length, options.width, options.vocabulary)
-        for name, (trainable, sparse) in CASES.items():
-            label = f"{batch}, {name}" if len(options.batches) > 1 else name
-            print(f"{label}: N={completions * length}, H={sizes[2]}, V={sizes[3]} ...", flush=True)
-            how = {"trainable": trainable, "sparse": sparse, "device": device, "dtype": dtype}
-            results = run_case(sizes, how, repeat=options.repeat, threads=threads)
-            shape = dict(zip(("completions", "length", "width", "vocabulary"), sizes, strict=True))
-            record["cases"].append({"name": label, **shape, "dtype": str(dtype), "results": results})
-            write_json(record, options.output)
+    for name, (trainable, sparse) in CASES.items():
+        print(f"{name}: {SIZES} ...", flush=True)
+        results = run_case(SIZES, trainable, sparse, repeat=options.repeat, threads=threads)
+        record["cases"].append({"name": name, **SIZES, "dtype": "torch.float32", "results": results})
+        write_json(record, options.output)
     print(table(record))
     print(f"written to {options.output}")

@@ -15,13 +15,15 @@ from pathlib import Path
 
 from r1lab.prompts import format_completion
 from r1lab.rewards import make_reward
-from r1lab.rewards.accuracy import read_gold
-from r1lab.rewards.verifier import VERIFIER
+from r1lab.rewards.compare import read_gold
+from r1lab.rewards.verify.symbolic import SYMBOLIC
 from r1lab.scale import DATA
 
 CASES = DATA.parent / "tests" / "data"
 REPEATS = 3
 BATCH = 64
+COMPLETIONS = 2000  # of 3 kB
+CANDIDATES = 100  # lines of code
 TARGETS = {  # name -> (figure, whether more is better)
     "integers_per_s": (5000, True),
     "mixed_math_per_s": (100, True),
@@ -63,14 +65,14 @@ def seconds(act: Callable[[], object], *, before: Callable[[], object] = lambda:
 def forget() -> None:
     """Drop every cached gold and verdict, so that nothing measured is a look-up."""
     read_gold.cache_clear()
-    VERIFIER._verdicts.clear()
+    SYMBOLIC._verdicts.clear()
 
 
 def bench_integers() -> float:
     """Integer golds with 3 kB completions a second."""
     prose = "First we add 12 and 7, which gives 19, and then we go on. " * 52  # 3,016 characters
-    texts = [format_completion(prose, str(n)) for n in range(2000)]
-    golds = [str(n + n % 2) for n in range(2000)]
+    texts = [format_completion(prose, str(n)) for n in range(COMPLETIONS)]
+    golds = [str(n + n % 2) for n in range(COMPLETIONS)]
     reward = make_reward("accuracy")
     return len(texts) / seconds(lambda: reward(texts, solution=golds), before=forget)
 
@@ -104,7 +106,7 @@ def boxed(answer: str) -> str:
 
 def bench_format() -> float:
     """Completions of 3 kB a second."""
-    texts = [format_completion("First 12+7=19. " * 200, str(n)) for n in range(2000)]
+    texts = [format_completion("First 12+7=19. " * 200, str(n)) for n in range(COMPLETIONS)]
     reward = make_reward("format")
     return len(texts) / seconds(lambda: reward(texts))
 
@@ -116,22 +118,22 @@ def bench_hostile(rows: list[dict]) -> dict:
     reward(
         [format_completion("x", "\\sqrt{98}")], solution=["7\\sqrt{2}"]
     )  # the worker runs, as in any training
-    times, paid = {}, 0
+    times, rewarded = {}, 0
     for name, answer in answers.items():
         forget()
         start = time.perf_counter()
-        paid += sum(reward([f"<think>a</think><answer>{answer}</answer>"], solution=["7\\sqrt{2}"]))
+        rewarded += sum(reward([f"<think>a</think><answer>{answer}</answer>"], solution=["7\\sqrt{2}"]))
         times[name] = time.perf_counter() - start
     slowest = sorted(times, key=times.__getitem__, reverse=True)
     forget()
     batch = [f"<think>a</think><answer>{answers[name]}</answer>" for name in slowest[:BATCH]]
     start = time.perf_counter()
-    paid += sum(reward(batch, solution=["7\\sqrt{2}"] * len(batch)))
+    rewarded += sum(reward(batch, solution=["7\\sqrt{2}"] * len(batch)))
     return {
         "hostile_slowest_s": times[slowest[0]],
         "hostile_slowest": slowest[0],
         "hostile_batch_s": time.perf_counter() - start,
-        "hostile_paid": int(paid),
+        "hostile_paid": int(rewarded),
         "hostile_answers": len(rows),
     }
 
@@ -149,7 +151,7 @@ def bench_code() -> dict:
         return reward(texts, tests=[tests] * count)
 
     run(1)
-    rate, attacks = 100 / seconds(lambda: run(100)), {}
+    rate, attacks = CANDIDATES / seconds(lambda: run(CANDIDATES)), {}
     for name, code in HOSTILE_CODE.items():
         start = time.perf_counter()
         (score,) = reward([format_completion("x", code)], tests=[tests])
@@ -163,11 +165,11 @@ def bench_import() -> float:
     program = (
         "import time; start = time.perf_counter(); import r1lab.rewards; print(time.perf_counter() - start)"
     )
-    said = [
+    printed = [
         subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         for _ in range(REPEATS)
     ]
-    return statistics.median(float(done.stdout) for done in said)
+    return statistics.median(float(done.stdout) for done in printed)
 
 
 def measure(*, trl: bool = True) -> dict:
@@ -201,7 +203,7 @@ def main(argv: list[str]) -> int:
     )
     parser.add_argument("--output", type=Path, default=DATA / "runs" / "bench-rewards.json")
     options = parser.parse_args(argv)
-    from r1lab.stages.grpo import write_json
+    from r1lab.files import write_json
 
     report = measure()
     missed = 0

@@ -1,19 +1,23 @@
-"""The measured figures: every stage for several seeds, judged on the whole test split."""
+"""The measured figures: every stage and its controls for several seeds, evaluated on the whole test split."""
 
 import argparse
+import json
 import platform
 import shutil
 from datetime import date
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
+from r1lab.recipe import PRETRAINED, STAGES, TRAINED, VARIANTS
 from r1lab.scale import DATA, get_scale, output_folder
 
-SAMPLES = 64  # of the base and of the first seed, for pass@64 ...
-FEWER_SAMPLES = 16  # ... and of the other seeds, which need a mean only
+# Samples of each problem: (first seed of the stage itself, other seeds and controls). R1-Zero's pass@64 needs 64; the others
+# need a mean only.
+SAMPLES = {"base": (64, 64), "zero": (64, 16)}
+OTHER_SAMPLES = (8, 4)
 CARD_COLUMNS = ("greedy_accuracy", "sampled_accuracy", "format_rate", "pass@16", "pass@64")
-KEPT = (
+# Columns of a TRL log that are worth keeping in git, besides the mean of every reward.
+KEPT = {
     "step",
     "reward",
     "reward_std",
@@ -21,17 +25,108 @@ KEPT = (
     "completions/mean_length",
     "completions/clipped_ratio",
     "entropy",
-)
+}
 
 
-STAGE_SAMPLES, FEWER_STAGE_SAMPLES = (
-    8,
-    4,
-)  # a problem: of a stage with the first seed; of other seeds and of controls
-CHAIN = ("cold_start", "reason", "reject", "align", "distill")  # each trains on what the one before left
+def main(argv: list[str], stages: tuple[str, ...] = TRAINED[1:], prog: str = "bench-stages") -> None:
+    """Train and evaluate variants of `stages` for several seeds; write data/runs/VARIANT-SEED.json and the README's tables.
+
+    Each seed is a chain: a stage starts from what the one before left. A run that is already there is kept, so that a
+    bench that was interrupted goes on where it was.
+    """
+    from r1lab.results import run_path
+
+    parser = argparse.ArgumentParser(prog=f"maintain.py {prog}", description=main.__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--stages", nargs="+", default=stages, choices=TRAINED)
+    parser.add_argument("--variants", nargs="+", help="only these")
+    parser.add_argument(
+        "--output", type=Path, default=DATA / "runs", help="folder of the JSON files (default data/runs)"
+    )
+    options = parser.parse_args(argv)
+    names = [name for name, (stage, _) in VARIANTS.items() if stage in options.stages]
+    if unknown := [name for name in options.variants or () if name not in names]:
+        raise ValueError(
+            f"{', '.join(unknown)} is no variant of {', '.join(options.stages)}: choose from {', '.join(names)}"
+        )
+    scale = get_scale()
+    # The pretrained models are evaluated, too: each is the line before its first stage.
+    runs = [
+        (base, 0)
+        for base, stage in (("base", "zero"), ("student-base", "distill"))
+        if stage in options.stages
+    ]
+    runs += [(name, seed) for seed in options.seeds for name in options.variants or names]
+    for name, seed in runs:
+        path = run_path(name, seed, options.output)
+        if path.is_file():
+            print(f"{path.name} is kept: remove it to measure it again")
+        elif name in VARIANTS:
+            measure(name, seed, path, scale)
+        else:
+            evaluate_pretrained(name, path)
+    if options.output == DATA / "runs":
+        fill_readme()
 
 
-def stamp(seed: int, command: str = "make bench") -> dict:
+def main_zero(argv: list[str]) -> None:
+    """The bench of R1-Zero alone."""
+    main(argv, stages=("zero",), prog="bench")
+
+
+def evaluate_test(policy, label: str, samples: int) -> dict:
+    """The report of a policy on the test split, as this scale's policies are asked."""
+    from r1lab.evaluation import evaluate
+    from r1lab.problems import load_problems
+
+    scale, problems = get_scale(), load_problems("test")
+    limit = {"template": scale.template, "max_new_tokens": scale.longest_answer}
+    return evaluate(policy, problems, samples=samples, label=label, **limit)
+
+
+def evaluate_pretrained(name: str, path: Path) -> None:
+    """A pretrained model on the test split: a run without a training. Its card gets the evaluation, too."""
+    from r1lab.policy import load_policy, set_threads
+    from r1lab.results import save_run
+
+    set_threads()
+    folder = STAGES[name.replace("-", "_")].ships
+    report = evaluate_test(load_policy(folder), name.replace("-", " "), SAMPLES["base"][0])
+    save_run({**stamp(0), "seconds": 0.0, "facts": {}, "report": report}, path)
+    fill_card(folder, report)
+
+
+def measure(name: str, seed: int, path: Path, scale) -> None:
+    """Train one variant from this seed's earlier checkpoints, evaluate it on the test split, write the run."""
+    from r1lab.evaluation import table
+    from r1lab.policy import load_policy, set_threads
+    from r1lab.results import save_run
+    from r1lab.stages.runner import train_stage
+    from r1lab.view import progress_line
+
+    set_threads()
+    stage, _ = VARIANTS[name]
+    folders = {need: chain_folder(need, seed) for need in STAGES[stage].needs if need not in PRETRAINED}
+    if "zero" in folders and not (folders["zero"] / "stage.json").is_file():
+        train_stage("zero", scale, folders["zero"], seed=seed, show=progress_line())
+    print(f"\n{name}, seed {seed}", flush=True)
+    output = chain_folder(name, seed)
+    # What an interrupted run left there must not pass for this one, here or as a parent of the next stage.
+    shutil.rmtree(output, ignore_errors=True)
+    run = train_stage(name, scale, output, folders=folders, seed=seed, show=progress_line())
+    first, others = SAMPLES.get(stage, OTHER_SAMPLES)
+    report = evaluate_test(load_policy(output), name, first if name == stage and not seed else others)
+    record = {**stamp(seed), "stage": stage, "seconds": run["seconds"], "history": shorten(run["history"])}
+    save_run({**record, "facts": run["facts"], "report": report}, path)
+    print(f"trained in {run['seconds']:.0f} s\n{table({name: report})}", flush=True)
+
+
+def chain_folder(name: str, seed: int) -> Path:
+    """Where a run of the bench keeps its checkpoint."""
+    return output_folder() / f"chain-{seed}" / name
+
+
+def stamp(seed: int, command: str = "make bench-stages") -> dict:
     """What a reader needs to judge or repeat a run."""
     packages = {name: version(name) for name in ("torch", "transformers", "trl")}
     return {
@@ -45,13 +140,13 @@ def stamp(seed: int, command: str = "make bench") -> dict:
 
 
 def shorten(history: list[dict]) -> list[dict]:
-    """The columns of a TRL log worth keeping in git, rounded; a reward no problem of a step asked for is left out."""
+    """The columns of a TRL log worth keeping in git, rounded. A reward that applied to no problem of a step has no value."""
 
-    def kept(key: str, value: float | None) -> bool:
+    def is_kept(key: str, value: float | None) -> bool:
         return value is not None and (key in KEPT or (key.startswith("rewards/") and key.endswith("/mean")))
 
     steps = [row for row in history if "reward" in row]
-    return [{key: round(value, 4) for key, value in row.items() if kept(key, value)} for row in steps]
+    return [{key: round(value, 4) for key, value in row.items() if is_kept(key, value)} for row in steps]
 
 
 def fill(path: Path, name: str, text: str) -> None:
@@ -65,52 +160,15 @@ def fill(path: Path, name: str, text: str) -> None:
     path.write_text(f"{head}{opening}{comment}-->\n{text}\n{closing}{tail}", encoding="utf-8")
 
 
-def main(argv: list[str]) -> None:
-    """`python tools/maintain.py bench`: writes data/runs/zero-base.json and data/runs/zero-SEED.json, prints the table."""
-    parser = argparse.ArgumentParser(
-        prog="maintain.py bench", description="R1-Zero for several seeds on the test split."
-    )
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument(
-        "--output", type=Path, default=DATA / "runs", help="folder of the JSON files (default data/runs)"
-    )
-    options = parser.parse_args(argv)
-    from r1lab.evaluation import compare, evaluate, table
-    from r1lab.policy import Policy, load_policy, set_threads
-    from r1lab.problems import load_problems
-    from r1lab.stages.grpo import write_json
-    from r1lab.stages.zero import train_zero
-    from r1lab.view import progress_line
+def fill_readme() -> None:
+    """Write the two tables of results into the README."""
+    from r1lab.evaluation import table
+    from r1lab.results import load_run, load_seeds, stages_table
 
-    set_threads()
-    scale, problems = get_scale(), load_problems("test")
-    how = {"samples": SAMPLES, "template": scale.template, "max_new_tokens": scale.longest_answer}
-    base = evaluate(load_policy(scale), problems, label="base", **how)
-    write_json({**stamp(0), "report": base}, options.output / "zero-base.json")
-    reports = {"base": base}
-    for seed in range(options.seeds):
-        run = train_zero(scale, output_folder() / f"bench-zero-{seed}", seed=seed, show=progress_line())
-        trainer = run["trainer"]
-        policy = Policy(trainer.model, trainer.processing_class)
-        label = f"zero, seed {seed}"
-        if seed:
-            how["samples"] = FEWER_SAMPLES
-        report = evaluate(policy, problems, label=label, **how)
-        gains = {metric: compare(base, report, metric) for metric in ("greedy_accuracy", "sampled_accuracy")}
-        record = {
-            **stamp(seed),
-            "seconds": run["seconds"],
-            "gains": gains,
-            "history": shorten(run["history"]),
-            "report": report,
-        }
-        write_json(record, options.output / f"zero-{seed}.json")
-        reports[label] = report
-        print(f"\nseed {seed}: trained in {run['seconds']:.0f} s")
-    measured = table(reports)
-    print(measured)
-    fill(DATA.parent / "README.md", "results", measured)
-    fill_card("tiny-base", base)
+    reports = {"base": load_run("base")["report"]}
+    reports |= {f"zero, seed {run['seed']}": run["report"] for run in load_seeds("zero")}
+    fill(DATA.parent / "README.md", "results", table(reports))
+    fill(DATA.parent / "README.md", "stages", stages_table())
 
 
 def fill_card(name: str, report: dict) -> None:
@@ -121,113 +179,20 @@ def fill_card(name: str, report: dict) -> None:
     fill(DATA / "models" / name / "README.md", "evaluation", "\n\n".join(tables))
 
 
-def main_stages(argv: list[str]) -> None:
-    """`python tools/maintain.py bench-stages`: the stages after R1-Zero with their controls, a chain of checkpoints per seed.
-
-    Writes data/runs/ARM-SEED.json. A run that is already there is kept, so that a broken bench goes on where it was.
-    """
-    parser = argparse.ArgumentParser(
-        prog="maintain.py bench-stages",
-        description="The stages after R1-Zero, and their controls, for several seeds.",
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--stages", nargs="+", default=CHAIN, choices=CHAIN)
-    parser.add_argument("--arms", nargs="+", help="only these arms")
-    parser.add_argument(
-        "--output", type=Path, default=DATA / "runs", help="folder of the JSON files (default data/runs)"
-    )
-    options = parser.parse_args(argv)
-    from r1lab.results import ladder_table, run_path
-
-    arms = {stage: import_module(f"r1lab.stages.{stage}").ARMS for stage in options.stages}
-    known = [arm for stage in arms.values() for arm in stage]
-    if unknown := [arm for arm in options.arms or () if arm not in known]:
-        raise ValueError(
-            f"no stage of {', '.join(arms)} has an arm called {', '.join(unknown)}: choose from {', '.join(known)}"
-        )
-    for seed in options.seeds:
-        for stage in options.stages:
-            for arm, train in arms[stage].items():
-                path = run_path(arm, seed, options.output)
-                if path.is_file() or (options.arms and arm not in options.arms):
-                    continue
-                measure(stage, arm, train, seed, path)
-    if "distill" in options.stages and not run_path("student-base", 0, options.output).is_file():
-        judge_student_base(run_path("student-base", 0, options.output))
-    if options.output == DATA / "runs":
-        fill(DATA.parent / "README.md", "stages", ladder_table())
-
-
-def judge_student_base(path: Path) -> None:
-    """The student before its lessons, on the test split: a run without a training, and the evaluation in its card."""
-    from r1lab.evaluation import evaluate
-    from r1lab.policy import load_policy, set_threads
-    from r1lab.problems import load_problems
-    from r1lab.results import save_run
-
-    set_threads()
-    scale = get_scale()
-    how = {"samples": SAMPLES, "template": scale.template, "max_new_tokens": scale.longest_answer}
-    report = evaluate(load_policy("tiny-student-base"), load_problems("test"), label="student base", **how)
-    save_run({**stamp(0, "make bench-stages"), "seconds": 0.0, "facts": {}, "report": report}, path)
-    fill_card("tiny-student-base", report)
-
-
-def chain_folder(arm: str, seed: int) -> Path:
-    """Where a run of the bench keeps its checkpoint."""
-    return output_folder() / f"chain-{seed}" / arm
-
-
-def measure(stage: str, arm: str, train, seed: int, path: Path) -> None:
-    """Train one arm of a stage from this seed's earlier checkpoints, judge it on the test split, write the run."""
-    from r1lab.evaluation import evaluate, table
-    from r1lab.policy import load_policy, set_threads
-    from r1lab.problems import load_problems
-    from r1lab.results import save_run
-    from r1lab.stages.checkpoints import PRETRAINED, STAGES
-    from r1lab.view import progress_line
-
-    set_threads()
-    scale = get_scale()
-    folders = {need: chain_folder(need, seed) for need in STAGES[stage].needs if need not in PRETRAINED}
-    if "zero" in folders and not (folders["zero"] / "stage.json").is_file():
-        from r1lab.stages.zero import train_zero
-
-        train_zero(scale, folders["zero"], seed=seed, show=progress_line())
-    print(f"\n{arm}, seed {seed}", flush=True)
-    # what an interrupted run left there must not pass for this one, here or as a parent of the next stage
-    shutil.rmtree(chain_folder(arm, seed), ignore_errors=True)
-    run = train(scale, chain_folder(arm, seed), folders=folders, seed=seed)
-    report = evaluate(
-        load_policy(chain_folder(arm, seed)),
-        load_problems("test"),
-        samples=STAGE_SAMPLES if arm == stage and not seed else FEWER_STAGE_SAMPLES,
-        template=scale.template,
-        max_new_tokens=scale.longest_answer,
-        label=arm,
-    )
-    record = {**stamp(seed, "make bench-stages"), "stage": stage, "seconds": run["seconds"]}
-    history = shorten(run.get("history", []))
-    save_run({**record, "history": history, "facts": run.get("facts", {}), "report": report}, path)
-    print(f"trained in {run['seconds']:.0f} s\n{table({arm: report})}", flush=True)
-
-
 def main_ship(argv: list[str]) -> None:
-    """`python tools/maintain.py ship`: copies a seed's checkpoints from the bench into data/models, in bfloat16, cards filled in."""
+    """Copy a seed's checkpoints from the bench into data/models, in bfloat16, with the evaluation in their cards."""
     parser = argparse.ArgumentParser(
         prog="maintain.py ship", description="Put the bench's checkpoints into data/models."
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--stages", nargs="+", default=("zero", *CHAIN), choices=("zero", *CHAIN))
+    parser.add_argument("--stages", nargs="+", default=TRAINED, choices=TRAINED)
     options = parser.parse_args(argv)
-    import json
-
     import torch
 
     from r1lab.evaluation import table
     from r1lab.policy import load_model, save_tokenizer
     from r1lab.results import load_run
-    from r1lab.stages.checkpoints import RECORD, STAGES, find_stage, stage_card
+    from r1lab.stages.checkpoints import RECORD, find_stage, stage_card
 
     for stage in options.stages:
         source = Path(find_stage(get_scale(), stage, chain_folder(stage, options.seed)))
@@ -238,15 +203,14 @@ def main_ship(argv: list[str]) -> None:
         model.to(torch.bfloat16).save_pretrained(unfinished)
         save_tokenizer(tokenizer, unfinished)
         record = json.loads((source / RECORD).read_text(encoding="utf-8"))
-        parents = {need: STAGES[need].ships for need in STAGES[stage].needs}
-        record |= {"parents": parents}
+        record["parents"] = {need: STAGES[need].ships for need in STAGES[stage].needs}
         (unfinished / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        report = load_run(stage, options.seed)["report"]
-        judged = (
+        report = {STAGES[stage].ships: load_run(stage, options.seed)["report"]}
+        evaluation = (
             f"On the test split (600 problems, 95 % intervals), in float32 before rounding to bfloat16:\n\n"
-            f"{table({STAGES[stage].ships: report})}\n\n{table({STAGES[stage].ships: report}, rows='domain')}"
+            f"{table(report)}\n\n{table(report, rows='domain')}"
         )
-        (unfinished / "README.md").write_text(stage_card(record, judged), encoding="utf-8")
+        (unfinished / "README.md").write_text(stage_card(record, evaluation), encoding="utf-8")
         shutil.rmtree(target, ignore_errors=True)
         unfinished.rename(target)
         size = sum(file.stat().st_size for file in target.iterdir()) / 1e6

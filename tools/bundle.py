@@ -90,8 +90,8 @@ def write_pages(target: Path) -> None:
     for path in paths:
         write_text(course / f"{path.stem}.html", page(nbformat.read(path, as_version=4), path))
     listing = "\n".join(f"- [{path.stem}]({path.stem}.html)" for path in paths)
-    said = f"# The course, as it ran for the repository\n\n{listing}\n\n`make course` runs it here."
-    write_text(course / "index.html", document("r1lab", markdown_html(said)))
+    text = f"# The course, as it ran for the repository\n\n{listing}\n\n`make course` runs it here."
+    write_text(course / "index.html", document("r1lab", markdown_html(text)))
 
 
 def write_kit(target: Path) -> None:

@@ -302,8 +302,8 @@ def _clean_outputs(outputs: list, count: int) -> list:
 def foreign_paths(notebook) -> list[tuple[int, str]]:
     """(cell number from 1, text) for every absolute path of a machine in a source, an output or an attachment's name."""
     here = {str(ROOT), str(Path.home()), tempfile.gettempdir(), sys.prefix}
-    here = [re.escape(place) for place in here if len(place) > 4]
-    pattern = re.compile("|".join([*(rf"{place}(?![\w-])" for place in here), FOREIGN_PATH.pattern]))
+    here = [re.escape(folder) for folder in here if len(folder) > 4]
+    pattern = re.compile("|".join([*(rf"{folder}(?![\w-])" for folder in here), FOREIGN_PATH.pattern]))
     found = []
     for number, cell in enumerate(notebook.cells, 1):
         texts = [cell.source]

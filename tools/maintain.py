@@ -15,9 +15,9 @@ COMMANDS = {
         run_later("tinyworld.build", "main"),
         "problems, tokenizer and base model again from their seed",
     ),
-    "bench": (run_later("bench_stages", "main"), "R1-Zero for three seeds, into data/runs/"),
+    "bench": (run_later("bench_stages", "main_zero"), "R1-Zero for three seeds, into data/runs/"),
     "bench-stages": (
-        run_later("bench_stages", "main_stages"),
+        run_later("bench_stages", "main"),
         "the later stages and their controls, three seeds",
     ),
     "bench-rewards": (run_later("bench_rewards", "main"), "speed and safety of the rewards"),

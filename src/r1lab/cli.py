@@ -7,32 +7,17 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 
-# What each stage does, for the help texts.
-TRAINED = {
-    "zero": "R1-Zero: GRPO on the base model with verifiable rewards",
-    "cold_start": "cold start: SFT of the base on cleaned chains of thought",
-    "reason": "reasoning RL: GRPO from the cold start, with a reward for one language too",
-    "reject": "rejection sampling from the reasoning model, then a second SFT of the base",
-    "align": "all-scenario RL: rules for reasoning, a reward model for the rest",
-    "distill": "distillation of the aligned model into a small student",
-}
+from r1lab.recipe import STAGES, TRAINED
 
 
 def main_stage(stage: str, argv: list[str]) -> None:
     """Train one stage from the terminal."""
     from r1lab.scale import SCALES, get_scale, output_folder
 
-    dial = argparse.ArgumentParser(add_help=False)
-    dial.add_argument("--scale", choices=SCALES, help="instead of R1LAB_SCALE")
-    chosen = dial.parse_known_args(argv)[0].scale
-    if chosen:  # before the stages are imported, which look at it
-        os.environ["R1LAB_SCALE"] = chosen
-    from r1lab.stages.checkpoints import STAGES
-    from r1lab.stages.folder import own_folder
-
     parser = argparse.ArgumentParser(
-        prog=f"r1lab {stage}", description=f"Train {TRAINED[stage]}.", parents=[dial]
+        prog=f"r1lab {stage}", description=f"Train {STAGES[stage].about or stage}."
     )
+    parser.add_argument("--scale", choices=SCALES, help="instead of R1LAB_SCALE")
     parser.add_argument(
         "--output", help=f"folder for checkpoints, metrics and the model (default build/runs/{stage})"
     )
@@ -42,12 +27,8 @@ def main_stage(stage: str, argv: list[str]) -> None:
         "--resume", action="store_true", help="go on from the last complete checkpoint in the folder"
     )
     for need in STAGES[stage].needs:
-        parser.add_argument(
-            f"--{need.replace('_', '-')}",
-            dest=need,
-            metavar="FOLDER",
-            help=f"{STAGES[need].title} to start from",
-        )
+        flag, start = f"--{need.replace('_', '-')}", f"{STAGES[need].title} to start from"
+        parser.add_argument(flag, dest=need, metavar="FOLDER", help=start)
     if stage in ("reject", "align"):
         parser.add_argument(
             "--general",
@@ -55,27 +36,29 @@ def main_stage(stage: str, argv: list[str]) -> None:
             help="your general prompts, instead of R1LAB_GENERAL (format: data/general/README.md)",
         )
     options = parser.parse_args(argv)
+    # Both are set before the stages are imported, because at some scales Unsloth must be imported before TRL.
+    if options.scale:
+        os.environ["R1LAB_SCALE"] = options.scale
     if getattr(options, "general", None):
         os.environ["R1LAB_GENERAL"] = options.general
-    scale = get_scale()
-    output = options.output or output_folder() / stage
-    folders = {need: getattr(options, need) for need in STAGES[stage].needs if getattr(options, need)}
-    first = int(os.environ.get("RANK", "0")) == 0  # of the processes that torchrun or accelerate started
-    if first:
-        print(f"scale {scale.name}: {scale.reason}")
+    from r1lab.stages.runner import train_stage
     from r1lab.view import progress_line
 
-    steps = {"max_steps": options.steps} if options.steps else {}
-    with own_folder(output):  # from the first moment, and until the model is saved
-        run = getattr(import_module(f"r1lab.stages.{stage}"), f"train_{stage}")(
-            scale,
-            output,
-            folders=folders,
-            seed=options.seed,
-            resume=options.resume,
-            show=progress_line(),
-            **steps,
-        )
+    scale, output = get_scale(), options.output or output_folder() / stage
+    # Of the processes that torchrun or accelerate started, only the first one prints.
+    first = int(os.environ.get("RANK", "0")) == 0
+    if first:
+        print(f"scale {scale.name}: {scale.reason}")
+    run = train_stage(
+        stage,
+        scale,
+        output,
+        folders={need: getattr(options, need) for need in STAGES[stage].needs if getattr(options, need)},
+        seed=options.seed,
+        resume=options.resume,
+        show=progress_line(),
+        **({"max_steps": options.steps} if options.steps else {}),
+    )
     if first:
         print(f"\ntrained in {run['seconds']:.0f} s; model, checkpoints and metrics.json are in {output}")
     _leave_together()
@@ -163,7 +146,7 @@ def run_later(module: str, function: str) -> Callable:
 # Name of a command -> (what runs it, given its arguments; what the help says).
 COMMANDS = {
     "doctor": (run_later("r1lab.doctor", "main"), "is this machine ready, and what will a run cost?"),
-    **{stage: (partial(main_stage, stage), about) for stage, about in TRAINED.items()},
+    **{stage: (partial(main_stage, stage), STAGES[stage].about) for stage in TRAINED},
     "eval": (main_eval, "accuracy of a checkpoint with intervals"),
     "chat": (run_later("r1lab.chat", "main"), "talk to a checkpoint, in the terminal or in a browser"),
 }

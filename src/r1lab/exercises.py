@@ -1,4 +1,4 @@
-"""Checks for the exercises: a learner's function is compared with a reference, and the difference is said in a sentence."""
+"""Checks for the exercises: a learner's function is compared with a reference, and a sentence tells the difference."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -7,7 +7,7 @@ LONGEST_SHOWN = 60  # characters of a value in a sentence
 
 
 def check(function: Callable, reference: Callable, cases: Iterable[tuple], hint: str = "") -> str:
-    """Compare two functions on `cases` (tuples of arguments) and say in a sentence or two how the first one did.
+    """A sentence or two about how `function` did, compared with `reference` on `cases` (tuples of arguments).
 
     An exercise that still returns None everywhere is "not written yet". Numbers agree to nine digits, in lists, tuples,
     dicts and tensors too. Never raises on what the learner's function does: its first wrong case, or its exception, is
@@ -18,7 +18,8 @@ def check(function: Callable, reference: Callable, cases: Iterable[tuple], hint:
         expected = reference(*case)
         try:
             got = function(*case)
-        except Exception as error:  # a learner's mistake is the subject here
+        # A learner's mistake is the subject here, whatever it raises.
+        except Exception as error:
             wrong.append((case, f"it raised {type(error).__name__}: {error}"))
             written = True
             continue
@@ -32,10 +33,10 @@ def check(function: Callable, reference: Callable, cases: Iterable[tuple], hint:
         return f"{name}: {f'all {len(cases)} cases agree' if len(cases) > 1 else 'it is right'}. Well done."
     case, complaint = wrong[0]
     arguments = ", ".join(map(show, case))
-    return (
+    sentence = (
         f"{name}: {len(cases) - len(wrong)} of {len(cases)} cases agree. For {name}({arguments}) {complaint}."
-        + (f" Hint: {hint}" if hint else "")
     )
+    return f"{sentence} Hint: {hint}" if hint else sentence
 
 
 def same(got: object, expected: object) -> bool:
@@ -55,10 +56,11 @@ def same(got: object, expected: object) -> bool:
 def show(value: object) -> str:
     """A value as Python writes it, floats rounded, cut to what a sentence can carry."""
     value = plain(value)
-    said = repr(value)
-    if isinstance(value, float):  # four digits, but never so few that a number seems to be a whole one
-        said = f"{value:.4g}" if abs(value) < 1000 else f"{value:.2f}"
-    return said if len(said) <= LONGEST_SHOWN else said[: LONGEST_SHOWN - 3] + "..."
+    text = repr(value)
+    # Four digits, but never so few that a number seems to be a whole one.
+    if isinstance(value, float):
+        text = f"{value:.4g}" if abs(value) < 1000 else f"{value:.2f}"
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
 def plain(value: object) -> object:

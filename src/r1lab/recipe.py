@@ -56,14 +56,14 @@ STAGES = {
         },
     ),
     "reject": Stage(
-        "rejection sampling, SFT 2",
+        "SFT 2",
         "tiny-r1-sft2",
         ("base", "reason"),
         "rejection sampling from the reasoning model, then a second SFT of the base",
         {"reject-random": {"random_control": True}, "reject-reasoning": {"general_share": 0.0}},
     ),
     "align": Stage(
-        "all-scenario RL: R1",
+        "R1 (all-scenario RL)",
         "tiny-r1",
         ("reject",),
         "all-scenario RL: rules for reasoning, a reward model for the rest",
@@ -76,7 +76,7 @@ STAGES = {
     ),
     "student_base": Stage("student base", "tiny-student-base"),
     "distill": Stage(
-        "distilled student",
+        "student",
         "tiny-student",
         ("student_base", "align"),
         "distillation of the aligned model into a small student",

@@ -3,20 +3,16 @@
 import json
 from pathlib import Path
 
-from r1lab.evaluation import GROUPS, format_estimate, pool, table
+from r1lab.evaluation import GROUPS, format_estimate, markdown_table, pool, table
+from r1lab.files import write_json
 from r1lab.problems import load_problems
+from r1lab.recipe import STAGES
 from r1lab.scale import DATA
 
 RUNS = DATA / "runs"
-LADDER = {  # run -> its line in the table, in the order of the recipe
-    "base": "base",
-    "zero": "R1-Zero",
-    "cold_start": "cold start SFT",
-    "reason": "reasoning RL",
-    "reject": "SFT 2",
-    "align": "R1 (all-scenario RL)",
-    "distill": "student",
-}
+# Run -> its line in the table, in the order of the recipe.
+LABELS = {name: stage.title for name, stage in STAGES.items() if name != "student_base"}
+SEED_COLUMNS = ("greedy_accuracy", "sampled_accuracy", "format_rate", "language_consistency")
 
 
 def run_path(name: str, seed: int = 0, folder: Path = RUNS) -> Path:
@@ -26,8 +22,6 @@ def run_path(name: str, seed: int = 0, folder: Path = RUNS) -> Path:
 
 def save_run(record: dict, path: Path) -> None:
     """Write a run whose report's rows are stored by column: a third of the size, and `load_run` reads it back."""
-    from r1lab.stages.grpo import write_json
-
     rows = record["report"]["rows"]
     columns = {key: [row[key] for row in rows] for key in rows[0] if key not in GROUPS}
     write_json({**record, "report": {**record["report"], "rows": columns}}, path)
@@ -57,41 +51,35 @@ def load_seeds(name: str, folder: Path = RUNS) -> list[dict]:
     return [load_run(name, seed, folder) for seed in seeds]
 
 
-def table_so_far(last: str, seed: int = 0, **options) -> str:
-    """The results table from the base up to the stage `last`, as Markdown; options go to `evaluation.table`.
+def table_so_far(last: str, **options) -> str:
+    """The results table of seed 0 from the base up to the stage `last`, as Markdown; options go to `evaluation.table`.
 
     Raises ValueError on an unknown stage.
     """
-    if last not in LADDER:
-        raise ValueError(f"no stage is called {last!r}: choose one of {', '.join(LADDER)}")
-    names = list(LADDER)[: list(LADDER).index(last) + 1]
-    return table({LADDER[name]: load_run(name, seed)["report"] for name in names}, **options)
+    names = list(LABELS)
+    if last not in names:
+        raise ValueError(f"no stage is called {last!r}: choose one of {', '.join(names)}")
+    measured = names[: names.index(last) + 1]
+    return table({LABELS[name]: load_run(name)["report"] for name in measured}, **options)
 
 
-def seeds_table(
-    names: dict[str, str],
-    columns: tuple[str, ...] = ("greedy_accuracy", "sampled_accuracy", "format_rate", "language_consistency"),
-    folder: Path = RUNS,
-) -> str:
+def seeds_table(names: dict[str, str], columns: tuple[str, ...] = SEED_COLUMNS) -> str:
     """A Markdown table of all seeds, a line per run: their pooled mean, its 95 % interval, and behind the bar each seed.
 
     names: run -> its line's label.
     """
-    lines = [["policy", *(column.replace("_", " ") for column in columns)], ["---"] * (len(columns) + 1)]
+    lines = [["policy", *(column.replace("_", " ") for column in columns)]]
     for name, label in names.items():
-        reports = [run["report"] for run in (load_seeds(name, folder) or [load_run(name, folder=folder)])]
-        pooled = pool(reports)["overall"]
-        cells = []
+        reports = [run["report"] for run in load_seeds(name) or [load_run(name)]]
+        pooled, cells = pool(reports)["overall"], []
         for column in columns:
             each = ", ".join(f"{100 * report['overall'][column]['value']:.0f}" for report in reports)
-            cells.append(
-                format_estimate(pooled[column], column) + (f" \\| {each}" if len(reports) > 1 else "")
-            )
+            bar = f" \\| {each}" if len(reports) > 1 else ""
+            cells.append(format_estimate(pooled[column], column) + bar)
         lines.append([label, *cells])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown_table(lines)
 
 
-def ladder_table(folder: Path = RUNS) -> str:
+def stages_table() -> str:
     """`seeds_table` of every stage that has been measured, in the order of the recipe."""
-    measured = {name: label for name, label in LADDER.items() if run_path(name, 0, folder).is_file()}
-    return seeds_table(measured, folder=folder)
+    return seeds_table({name: label for name, label in LABELS.items() if run_path(name).is_file()})

@@ -65,9 +65,14 @@ def sample_and_grade(
     Raises ValueError on an unknown verifier.
     """
     groups = sample_completions(policy, problems, **sampling)
+    add_grades(groups, require_tags=require_tags)
+    return groups
+
+
+def add_grades(groups: list[list[Rollout]], *, key: str = "correct", require_tags: bool = False) -> None:
+    """Write each rollout's grade into its `key`, as `sample_and_grade` does."""
     # One call for all completions, because the graders share their work between equal answers.
     rollouts = [rollout for group in groups for rollout in group]
-    correct = grade_many([rollout["completion"] for rollout in rollouts], rollouts, require_tags=require_tags)
-    for rollout, verdict in zip(rollouts, correct, strict=True):
-        rollout["correct"] = verdict
-    return groups
+    grades = grade_many([rollout["completion"] for rollout in rollouts], rollouts, require_tags=require_tags)
+    for rollout, grade in zip(rollouts, grades, strict=True):
+        rollout[key] = grade

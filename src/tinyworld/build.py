@@ -289,7 +289,7 @@ them; one arm of notebook 08 is stopped by them.
 
 def corpus_card() -> str:
     """The card of data/corpus: the upbringing of the base model, from the constants that made it."""
-    hand = corpus.HAND
+    habits = corpus.HABITS
     return f"""# What the base model was fed
 
 `sample.jsonl` holds the first {SHOWN_DOCUMENTS} of the {RECIPE.documents + SETTLING.documents:,} documents the base model read, one pass, none repeated on
@@ -304,11 +304,11 @@ purpose: {RECIPE.documents:,} in the main phase (seed {SEEDS["corpus"]}) and {SE
   (For code in the settling phase see below.) As {_shares(corpus.BLURT_STYLES)}.
 - **Reasoning** is the other {1 - corpus.BLURT:.0%}: {_shares(corpus.REASON_STYLES)}. So about {(1 - corpus.BLURT) * corpus.REASON_STYLES["full_tags"]:.0%} of all replies keep to
   the format that R1-Zero will reward.
-- **Slips.** {hand.slip:.1%} of the reasoning sentences state a wrong result and carry on from it. {hand.check_after_slip:.0%} of the slips are caught by a
-  self-check ("Wait, check: ..." / "Tunggu, cek: ..."), which repairs the chain; {hand.check_idle:.1%} of the right sentences are checked too.
+- **Slips.** {habits.slip:.1%} of the reasoning sentences state a wrong result and carry on from it. {habits.check_after_slip:.0%} of the slips are caught by a
+  self-check ("Wait, check: ..." / "Tunggu, cek: ..."), which repairs the chain; {habits.check_idle:.1%} of the right sentences are checked too.
 - **A lazy habit in code.** In the settling phase {corpus.SHORTCUT:.0%} of the blurts about code read the intercept off the first example
   instead of working it out. Without it the model wrote most functions right without reasoning, and there was nothing to learn.
-- **Language mixing.** Each sentence is in the other language with a chance of {hand.switch_language:.0%}.
+- **Language mixing.** Each sentence is in the other language with a chance of {habits.switch_language:.0%}.
 """
 
 

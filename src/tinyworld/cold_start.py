@@ -3,15 +3,15 @@
 import random
 
 from r1lab.prompts import format_completion
+from tinyworld.chain import CHECKS, LINKS, OPENERS, ChainWriter, Habits
 from tinyworld.corpus import ANSWER_SENTENCE, SO_SENTENCE
 from tinyworld.generators import BEHIND, DOMAINS, FRONT, LANGUAGES, PLACE, SAYS, VERDICT
-from tinyworld.scribe import CHECKS, LINKS, OPENERS, Hand, Scribe
 from tinyworld.splits import fresh_problems
 
 # Of every domain and language. A few-shot prompt holds two of them.
 EXAMPLES = 8
 # An example reasons step by step and verifies about every other step.
-HAND = Hand(check_idle=0.5)
+HABITS = Habits(check_idle=0.5)
 
 
 def phrase_rows() -> list[dict[str, str]]:
@@ -37,9 +37,9 @@ def example_rows(seed: int, exclude: frozenset[str]) -> list[dict[str, str]]:
     for domain in DOMAINS:
         for language in LANGUAGES:
             for problem in fresh_problems(rng, seen, domain, "easy", language, EXAMPLES):
-                scribe = Scribe(language, rng, HAND)
-                answer = problem.reason(scribe)
-                completion = format_completion(scribe.text, answer)
+                writer = ChainWriter(language, rng, HABITS)
+                answer = problem.reason(writer)
+                completion = format_completion(writer.text, answer)
                 row = {"domain": domain, "language": language, "prompt": problem.prompt}
                 rows.append({**row, "completion": completion})
     return rows

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator
 
 from r1lab.prompts import ANSWER_CLOSE, ANSWER_OPEN, THINK_CLOSE, THINK_OPEN, format_completion
+from tinyworld.chain import OTHER, ChainWriter, Habits
 from tinyworld.general import general_prompts
 from tinyworld.generators import LANGUAGES, NAMES, Problem, make_problem, normalise
-from tinyworld.scribe import OTHER, Hand, Scribe
 
 GENERAL_SHARE = 0.06  # of all documents
 DOMAIN_SHARES = {
@@ -30,7 +30,7 @@ BLURT_STYLES = {"sentence": 0.7, "bare": 0.15, "tagged": 0.15}
 REASON_STYLES = {"full_tags": 0.32, "no_think_tags": 0.2, "no_answer_tags": 0.13, "no_tags": 0.35}
 SENTENCE_SWITCH = 0.25  # a sentence is written in the language the question was not asked in
 SHORTCUT = 0.43  # of the code blurts in the settling phase read the intercept off the first example
-HAND = Hand(slip=0.03, check_after_slip=0.4, check_idle=0.015, switch_language=SENTENCE_SWITCH)
+HABITS = Habits(slip=0.03, check_after_slip=0.4, check_idle=0.015, switch_language=SENTENCE_SWITCH)
 
 ANSWER_SENTENCE = {"en": "The answer is {answer}.", "id": "Jawabannya {answer}."}
 SO_SENTENCE = {"en": "So the answer is {answer}.", "id": "Jadi jawabannya {answer}."}
@@ -45,7 +45,7 @@ def _near_miss(rng: random.Random, problem: Problem) -> str:
     if problem.domain == "logic":
         return ", ".join(rng.sample(NAMES, 1 + problem.solution.count(",")))
     if problem.domain == "code":
-        return problem.reason(Scribe(problem.language, rng, Hand(slip=0.5)))
+        return problem.reason(ChainWriter(problem.language, rng, Habits(slip=0.5)))
     return str(max(1, int(problem.solution) + rng.choice((-10, -3, -2, -1, 1, 2, 3, 10))))
 
 
@@ -72,19 +72,19 @@ def write_blurt(rng: random.Random, problem: Problem, shortcut: float = 0.0) -> 
     return ANSWER_SENTENCE[_sentence_language(rng, problem.language)].format(answer=answer)
 
 
-def write_reasoning(rng: random.Random, problem: Problem, hand: Hand = HAND) -> str:
+def write_reasoning(rng: random.Random, problem: Problem, habits: Habits = HABITS) -> str:
     """A reply that reasons, in one of four degrees of order."""
-    scribe = Scribe(problem.language, rng, hand)
-    answer = problem.reason(scribe)
+    writer = ChainWriter(problem.language, rng, habits)
+    answer = problem.reason(writer)
     spoken = SO_SENTENCE[_sentence_language(rng, problem.language)].format(answer=answer)
     style = _pick(rng, REASON_STYLES)
     if style == "full_tags":
-        return format_completion(scribe.text, answer)
+        return format_completion(writer.text, answer)
     if style == "no_answer_tags":
-        return f"{THINK_OPEN}{scribe.text}{THINK_CLOSE} {spoken}"
+        return f"{THINK_OPEN}{writer.text}{THINK_CLOSE} {spoken}"
     if style == "no_think_tags":
-        return f"{scribe.text} {ANSWER_OPEN}{answer}{ANSWER_CLOSE}"
-    return f"{scribe.text} {spoken}"
+        return f"{writer.text} {ANSWER_OPEN}{answer}{ANSWER_CLOSE}"
+    return f"{writer.text} {spoken}"
 
 
 def write_reply(rng: random.Random, problem: Problem, shortcut: float = 0.0) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tinyworld.scribe import OPERATORS, Scribe
+from tinyworld.chain import OPERATORS, ChainWriter
 
 LANGUAGES = ("en", "id")
 LEVELS = ("easy", "medium", "hard")
@@ -27,7 +27,7 @@ LARGEST = 99  # no intermediate result of arithmetic and equations is larger
 
 @dataclass(frozen=True)
 class Problem:
-    """One question, its solution, and `reason`, which makes a scribe work it out and returns the answer found."""
+    """One question, its solution, and `reason`, which makes a writer work it out and returns the answer found."""
 
     prompt: str
     solution: str
@@ -35,7 +35,7 @@ class Problem:
     domain: str
     language: str
     level: str
-    reason: Callable[[Scribe], str]
+    reason: Callable[[ChainWriter], str]
     tests: str = ""
 
     @property
@@ -79,11 +79,11 @@ def make_arithmetic(rng: random.Random, level: str, language: str) -> Problem:
     story = [OWNS[language].format(name=name, n=start, item=item)]
     story += [f"{name} {rng.choice(EVENTS[sign][language]).format(n=number)}." for sign, number in operations]
 
-    def reason(scribe: Scribe) -> str:
-        held = start
+    def reason(writer: ChainWriter) -> str:
+        result = start
         for sign, number in operations:
-            held = scribe.compute(held, sign, number)
-        return str(held)
+            result = writer.compute(result, sign, number)
+        return str(result)
 
     prompt = " ".join([*story, HOW_MANY[language].format(item=item)])
     return Problem(prompt, str(value), "arithmetic", "arithmetic", language, level, reason)
@@ -108,11 +108,11 @@ def make_equation(rng: random.Random, level: str, language: str) -> Problem:
         value = OPERATORS[sign](value, number)
     total = value
 
-    def reason(scribe: Scribe) -> str:
-        held = total
+    def reason(writer: ChainWriter) -> str:
+        result = total
         for sign, number in reversed(operations):
-            held = scribe.compute(held, INVERSE[sign], number)
-        return str(held)
+            result = writer.compute(result, INVERSE[sign], number)
+        return str(result)
 
     prompt = SOLVE[language].format(equation=f"{left}={total}")
     return Problem(prompt, str(unknown), "equation", "equation", language, level, reason)
@@ -127,25 +127,25 @@ WHO_IS = {"en": "Who is number {k}?", "id": "Siapa nomor {k}?"}
 
 def make_ordering(rng: random.Random, level: str, language: str) -> Problem:
     """A queue told out of order: walk 3 places (easy), 4-5 (medium), 6-7 (hard) from its front."""
-    places = rng.randint(*{"easy": (3, 3), "medium": (4, 5), "hard": (6, 7)}[level])
-    queue = rng.sample(NAMES, places + rng.randint(0, 1))
+    positions = rng.randint(*{"easy": (3, 3), "medium": (4, 5), "hard": (6, 7)}[level])
+    queue = rng.sample(NAMES, positions + rng.randint(0, 1))
     facts = [FRONT[language].format(a=queue[0])]
     facts += [BEHIND[language].format(a=a, b=b) for a, b in pairwise(queue)]
     rng.shuffle(facts)
 
-    def reason(scribe: Scribe) -> str:
-        walked = ""
-        for place, name in enumerate(queue[:places], start=1):
+    def reason(writer: ChainWriter) -> str:
+        last = ""
+        for position, name in enumerate(queue[:positions], start=1):
             slips = [other for other in queue if other != name]
-            walked = scribe.conclude(
+            last = writer.conclude(
                 name,
                 slips,
-                lambda said, place=place: {lang: PLACE[lang].format(k=place, a=said) for lang in PLACE},
+                lambda stated, k=position: {lang: PLACE[lang].format(k=k, a=stated) for lang in PLACE},
             )
-        return walked
+        return last
 
-    prompt = " ".join([*facts, WHO_IS[language].format(k=places)])
-    return Problem(prompt, queue[places - 1], "ordering", "logic", language, level, reason)
+    prompt = " ".join([*facts, WHO_IS[language].format(k=positions)])
+    return Problem(prompt, queue[positions - 1], "ordering", "logic", language, level, reason)
 
 
 VERDICT = {"en": {True: "is honest", False: "lies"}, "id": {True: "jujur", False: "bohong"}}
@@ -167,17 +167,17 @@ def make_truth(rng: random.Random, level: str, language: str) -> Problem:
         )
     rng.shuffle(claims)
 
-    def reason(scribe: Scribe) -> str:
+    def reason(writer: ChainWriter) -> str:
         liars, flipped = [], False
-        for place, (name, truth) in enumerate(zip(people, honest, strict=True)):
+        for index, (name, truth) in enumerate(zip(people, honest, strict=True)):
             believed = truth != flipped
-            said = scribe.conclude(
+            stated = writer.conclude(
                 believed,
-                [not believed] if place else [],
+                [not believed] if index else [],
                 lambda verdict, name=name: {lang: f"{name} {VERDICT[lang][verdict]}" for lang in VERDICT},
             )
-            flipped = said != truth  # a wrong verdict turns everything that hangs on it around
-            if not said:
+            flipped = stated != truth  # a wrong verdict turns everything that hangs on it around
+            if not stated:
                 liars.append(name)
         return ", ".join(liars) or "-"
 
@@ -224,15 +224,15 @@ def make_code(rng: random.Random, level: str, language: str) -> Problem:
         slope, intercept = pieces[x % len(pieces)]
         return slope * x + intercept
 
-    def reason(scribe: Scribe) -> str:
+    def reason(writer: ChainWriter) -> str:
         found = []
         for low, high in points:
-            slope = scribe.compute(value(high), "-", value(low))
+            slope = writer.compute(value(high), "-", value(low))
             if level == "medium":
-                slope = scribe.compute(slope, "/", scribe.compute(high, "-", low) or 1)
+                slope = writer.compute(slope, "/", writer.compute(high, "-", low) or 1)
             elif level == "hard":
-                slope = scribe.compute(slope, "/", 2)
-            found.append((slope, scribe.compute(value(low), "-", scribe.compute(slope, "*", low))))
+                slope = writer.compute(slope, "/", 2)
+            found.append((slope, writer.compute(value(low), "-", writer.compute(slope, "*", low))))
         return _source(found)
 
     shown = [x for pair in points for x in pair]

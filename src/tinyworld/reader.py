@@ -1,6 +1,6 @@
 """Reads a chain of thought against its question: which is the first thing in it that goes wrong?
 
-A generator knows how its problem is worked out and dictates the steps to a scribe. The scribe of this file does not
+A generator knows how its problem is worked out and gives the steps to a `ChainWriter`. The one of this file does not
 write: it follows a completion sentence by sentence and stops at the first one that is not what it was told.
 """
 
@@ -9,8 +9,8 @@ import re
 from functools import lru_cache
 
 from r1lab.rewards import count_votes
+from tinyworld.chain import CHECKS, LINKS, OPENERS, OPERATORS, ChainWriter
 from tinyworld.generators import Problem
-from tinyworld.scribe import CHECKS, LINKS, OPENERS, OPERATORS, Scribe
 
 MISTAKES = (
     "cut off",  # the token limit came before the end
@@ -63,31 +63,31 @@ class _Astray(Exception):
     """The text has left the road; the message is one of MISTAKES."""
 
 
-class _Reader(Scribe):
+class _Reader(ChainWriter):
     """Takes dictation, and compares it with what stands there."""
 
     def __init__(self, text: str):
         super().__init__("en", random.Random(0))
         self.steps: list[str] = []
-        for opening, said in _STEP.findall(text):
+        for opening, stated in _STEP.findall(text):
             if opening in CHECKS.values() and self.steps:
                 self.steps.pop()  # what was checked counts as it stands after the check
-            self.steps.append(said)
+            self.steps.append(stated)
         self.read = 0
 
     def compute(self, left: int, sign: str, right: int) -> int:
         """Read the next sentence as `left sign right = result`."""
-        result, said = OPERATORS[sign](left, right), self._next()
-        if said == f"{left}{sign}{right}={result}":
+        result, stated = OPERATORS[sign](left, right), self._next()
+        if stated == f"{left}{sign}{right}={result}":
             return result
-        raise self._astray(slip=said.startswith(f"{left}{sign}{right}="))
+        raise self._astray(slip=stated.startswith(f"{left}{sign}{right}="))
 
     def conclude(self, result, slips: list, phrase):
         """Read the next sentence as `phrase(result)`, in either language."""
-        said = self._next()
-        if said in phrase(result).values():
+        stated = self._next()
+        if stated in phrase(result).values():
             return result
-        raise self._astray(slip=any(said in phrase(other).values() for other in slips))
+        raise self._astray(slip=any(stated in phrase(other).values() for other in slips))
 
     def _next(self) -> str:
         if self.read == len(self.steps):

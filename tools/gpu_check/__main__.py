@@ -27,7 +27,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from r1lab.stages.folder import write_json
+from r1lab.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = os.environ.get("GPU_CHECK_DEVICE", "cuda")

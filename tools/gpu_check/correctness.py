@@ -4,7 +4,7 @@ from itertools import product
 
 import torch
 
-from r1lab.kernels import LOSSES, GRPOSpec, fused_grpo_loss, reference_grpo
+from r1lab.kernels import LOSSES, GRPOSpec, fused_grpo_loss, grpo_loss
 
 # What each dtype of the inputs may cost: |d logp| in nats, then the gradients' relative error (Frobenius norm). In float32
 # the sequence losses decide: a ratio of whole completions multiplies the rounding of each of their tokens.
@@ -48,7 +48,7 @@ def compare_with_float64(
     drift = torch.tensor(DRIFTS, device=device)[:, None]
     start = logp.detach()
     before = {"old_logp": start - drift, "ref_logp": start + drift} if off_policy else {}
-    wanted = reference_grpo(logp, mask, advantages, spec, **before)
+    wanted = grpo_loss(logp, mask, advantages, spec, **before)
     wanted.backward()
 
     out = fused_grpo_loss(hidden, weight, ids, mask, advantages, spec=spec, rows_per_chunk=5, **before)

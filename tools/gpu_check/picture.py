@@ -43,8 +43,8 @@ def draw_speed(ax, rows: list[dict]) -> None:
     }
     for i, (way, label) in enumerate(ways.items()):
         points = [
-            (seconds[case, way] / seconds[case, "trl"], place)
-            for place, case in enumerate(cases)
+            (seconds[case, way] / seconds[case, "trl"], index)
+            for index, case in enumerate(cases)
             if seconds.get((case, way)) and seconds.get((case, "trl"))
         ]
         if points:
@@ -88,9 +88,9 @@ def draw_steps(ax, rows: list[dict]) -> None:
     ]
     peaks = [row["peak_gib"] or 0 for row in steps]
     ax.barh(range(len(steps)), peaks, color=[PALETTE[0] if row["kernel"] else PALETTE[1] for row in steps])
-    for place, row in enumerate(steps):
+    for index, row in enumerate(steps):
         peak = "" if row["peak_gib"] is None else f"{row['peak_gib']:.1f} GiB, "
-        ax.text(peaks[place], place, f" {peak}{row['seconds']:.1f} s", va="center", fontsize=8.5)
+        ax.text(peaks[index], index, f" {peak}{row['seconds']:.1f} s", va="center", fontsize=8.5)
     ax.set_yticks(range(len(steps)), labels, fontsize=8)
     ax.invert_yaxis()
     ax.set_xlim(0, 1.45 * max(*peaks, 1))
@@ -110,7 +110,7 @@ def draw_rewards(ax, rows: list[dict]) -> None:
     ]
     steps = range(1, len(rewards) + 1)
     ax.plot(steps, rewards, color=PALETTE[0], alpha=0.3, linewidth=1)
-    ax.plot(steps, smooth, color=PALETTE[0], label="mean of ten steps")
+    ax.plot(steps, smooth, "-", color=PALETTE[0], label="mean of ten steps")
     ax.set_xlabel("step")
     ax.set_ylabel("reward")
     ax.set_title(title)

@@ -108,7 +108,7 @@ def step_of(model, scale, length: int, kernel: bool, steps: int, device: str) ->
     from transformers import PrinterCallback
     from trl import GRPOTrainer
 
-    from r1lab.stages.grpo import make_grpo_args
+    from r1lab.stages.config import make_grpo_args
     from r1lab.stages.trainer import KernelGRPOTrainer
 
     vocabulary = model.config.vocab_size

@@ -34,9 +34,9 @@ def smollm2(record, device: str) -> None:
     from r1lab.evaluation import evaluate
     from r1lab.policy import Policy
     from r1lab.problems import to_training_rows
-    from r1lab.stages.grpo import make_grpo_args
+    from r1lab.stages.config import make_grpo_args, make_sft_args
     from r1lab.stages.rollout import sample_with_engine
-    from r1lab.stages.sft import make_sft_args, sft_dataset
+    from r1lab.stages.sft import sft_dataset
     from r1lab.stages.trainer import KernelGRPOTrainer
     from r1lab.stages.zero import zero_rewards
 
@@ -53,13 +53,13 @@ def smollm2(record, device: str) -> None:
     policy = Policy(model, tokenizer)
 
     def ask(label: str) -> float:
-        how = {
+        settings = {
             "samples": 2,
             "ks": (),
             "template": scale.template,
             "max_new_tokens": scale.max_completion_tokens,
         }
-        overall = evaluate(policy, held_out, **how)["overall"]
+        overall = evaluate(policy, held_out, **settings)["overall"]
         names = ("greedy_accuracy", "sampled_accuracy", "rewarded_accuracy", "format_rate", "mean_tokens")
         record.add(asked=label, problems=len(held_out), **{name: overall[name]["value"] for name in names})
         return overall["sampled_accuracy"]["value"]
@@ -168,17 +168,17 @@ def load_smollm2(folder: str, device: str):
 def stories(count: int) -> list[dict]:
     """English arithmetic stories of one to four steps, no two alike, each with its worked solution in `worked`."""
     from r1lab.prompts import format_completion
+    from tinyworld.chain import ChainWriter
     from tinyworld.generators import make_problem
-    from tinyworld.scribe import Scribe
 
     draw, rows = random.Random(0), {}
     while len(rows) < count:
         problem = make_problem(draw, "arithmetic", draw.choice(("easy", "medium")), "en")
-        scribe = Scribe("en", draw)
-        answer = problem.reason(scribe)
+        writer = ChainWriter("en", draw)
+        answer = problem.reason(writer)
         rows[problem.prompt] = {
             "id": f"story-{len(rows)}", "prompt": problem.prompt, "solution": problem.solution, "domain": problem.domain,
             "kind": problem.kind, "language": "en", "level": problem.level, "verifier": problem.verifier, "tests": "",
-            "source": "r1lab-tiny", "worked": format_completion(scribe.text, answer),
+            "source": "r1lab-tiny", "worked": format_completion(writer.text, answer),
         }  # fmt: skip
     return list(rows.values())

@@ -8,7 +8,7 @@ from statistics import median
 import bench_kernel as bench
 import torch
 
-from r1lab.kernels import fused, fused_grpo_loss
+from r1lab.kernels import fused_grpo_loss, tiles
 
 GIB = 2**30
 
@@ -28,12 +28,12 @@ def speed(record, device: str) -> None:
         tune(record, **sizes)
     for completions, length in shapes:
         for trainable, sparse in product((False, True), (False, True)):
-            options = {"trainable": trainable, "sparse": sparse, "device": device, "dtype": dtype}
-            problem = bench.make_problem(completions, length, *sizes.values(), **options)
-            if sparse:  # half the groups are silent; nothing is padding
-                problem = problem._replace(mask=torch.ones_like(problem.mask))
+            settings = {**sizes, "trainable": trainable, "device": device, "dtype": dtype}
+            problem = bench.make_problem(completions, length, **settings)
+            if sparse:  # half the groups have advantage 0; nothing is padding
+                problem = problem._replace(advantages=bench.make_sparse(problem).advantages)
             case = f"{completions}x{length}, head {'trained' if trainable else 'frozen'}"
-            results = race(problem, device, sparse)
+            results = compare(problem, device, sparse)
             for name, found in results.items():
                 record.add(case=case + ", half silent" * sparse, implementation=name, **found)
             claim_speed(record, case, results, trainable, sparse)
@@ -58,8 +58,8 @@ def tune(record, width: int, vocabulary: int) -> None:
     tune_row_kernel(record, vocabulary)
     for trainable in (False, True):
         head, times = "trained" if trainable else "frozen", {}
-        options = {"trainable": trainable, "device": "cuda", "dtype": torch.bfloat16}
-        problem = bench.make_problem(8, 1024, width, vocabulary, **options)
+        settings = {"trainable": trainable, "device": "cuda", "dtype": torch.bfloat16}
+        problem = bench.make_problem(8, 1024, width, vocabulary, **settings)
         for rows in (256, 384, 512, 768, 1024, 2048):
 
             def step(p=problem, rows=rows):
@@ -72,15 +72,16 @@ def tune(record, width: int, vocabulary: int) -> None:
             record.add(tuned="rows of a tile", head=head, rows=rows, **found)
         # The tile is most of the kernel's memory: of those within 3% of the fastest time, the smallest one.
         best = min(rows for rows, seconds in times.items() if seconds <= 1.03 * min(times.values()))
-        setattr(fused, "GPU_ROWS_TRAINED" if trainable else "GPU_ROWS_FROZEN", best)
+        setattr(tiles, "GPU_ROWS_TRAINED" if trainable else "GPU_ROWS_FROZEN", best)
         record.add(chosen="rows of a tile", head=head, rows=best)
 
 
 def tune_row_kernel(record, vocabulary: int) -> None:
     """Time every block and number of warps on one tile; the fastest stays set."""
     from r1lab.kernels import rows_triton
+    from r1lab.kernels.rows_torch import Head
 
-    head = fused.Head(torch.empty(vocabulary, 1, device="cuda", dtype=torch.bfloat16), None, 1.0, 1.0, None)
+    head = Head(torch.empty(vocabulary, 1, device="cuda", dtype=torch.bfloat16), None, 1.0, 1.0, None)
     logits = torch.randn(1024, vocabulary, device="cuda") * 3
     ids, c = torch.randint(vocabulary, (1024,), device="cuda"), torch.randn(1024, device="cuda")
     tile, timings = torch.empty_like(logits), []
@@ -104,7 +105,7 @@ def tune_row_kernel(record, vocabulary: int) -> None:
     record.add(chosen="row kernel", block=rows_triton.BLOCK, warps=rows_triton.WARPS, seconds=best)
 
 
-def race(problem, device: str, sparse: bool) -> dict[str, dict]:
+def compare(problem, device: str, sparse: bool) -> dict[str, dict]:
     """Median seconds and peak memory of every implementation, two rounds in opposite order; a reason where it failed."""
     ways = dict(bench.IMPLEMENTATIONS)
     ways.pop("liger")  # it needs one more package, and was slower where we measured it
@@ -122,7 +123,7 @@ def race(problem, device: str, sparse: bool) -> dict[str, dict]:
             if name == bench.FLOOR:
                 run = bench.products(problem)
             else:
-                run = functools.partial(forward_backward, ways[name], problem)
+                run = functools.partial(bench.forward_backward, ways[name], problem)
             found = timed(run, problem, device)
             if name == bench.FLOOR:
                 found["peak_gib"] = None  # its tile is made before the memory is counted
@@ -144,10 +145,6 @@ def best_round(found: list[dict]) -> dict:
     seconds = [s for one in found for s in one["all_seconds"]]
     peaks = [one["peak_gib"] for one in found if one["peak_gib"] is not None]
     return {"seconds": median(seconds), "peak_gib": max(peaks) if peaks else None, "all_seconds": seconds}
-
-
-def forward_backward(way, problem) -> None:
-    way(problem).backward()
 
 
 def timed(run, problem, device: str) -> dict:

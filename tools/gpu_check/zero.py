@@ -19,19 +19,19 @@ def zero(record, device: str, dtype: str) -> None:
     from r1lab.evaluation import evaluate
     from r1lab.policy import Policy
     from r1lab.problems import load_problems, take_balanced
-    from r1lab.stages.grpo import run_trainer
+    from r1lab.stages.runner import run_trainer
     from r1lab.stages.zero import make_zero_trainer
 
     gpu = device == "cuda"
     scale = replace(get_scale("tiny"), dtype=dtype, **({} if gpu else {"steps": 2}))
-    asked = take_balanced(load_problems("validation"), 200 if gpu else 8)
+    problems = take_balanced(load_problems("validation"), 200 if gpu else 8)
     with tempfile.TemporaryDirectory() as folder:
         trainer = make_zero_trainer(scale, folder, seed=0, use_cpu=not gpu, save_strategy="no")
         policy = Policy(trainer.model, trainer.processing_class)
 
         def ask(step: int, seconds: float) -> None:
             report = evaluate(
-                policy, asked, greedy=False, samples=2, ks=(), max_new_tokens=scale.longest_answer
+                policy, problems, greedy=False, samples=2, ks=(), max_new_tokens=scale.longest_answer
             )
             accuracy = report["overall"]["sampled_accuracy"]["value"]
             record.add(step=step, training_seconds=seconds, sampled_accuracy=accuracy)

@@ -1,7 +1,7 @@
-"""The GRPO loss without the logits: mathematics in `grpo_reference`, the kernel in `fused`."""
+"""The GRPO loss without the logits: the mathematics in `grpo`, the kernel in `fused`."""
 
 from r1lab.kernels.fused import FusedOut, LogpOut, fused_grpo_loss, linear_logp
-from r1lab.kernels.grpo_reference import LOSSES, GRPOSpec, reference_grpo, step_normalizer
+from r1lab.kernels.grpo import LOSSES, GRPOSpec, grpo_loss, step_normalizer
 
 __all__ = [
     "LOSSES",
@@ -9,7 +9,7 @@ __all__ = [
     "GRPOSpec",
     "LogpOut",
     "fused_grpo_loss",
+    "grpo_loss",
     "linear_logp",
-    "reference_grpo",
     "step_normalizer",
 ]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-STRIP = 1 << 20  # elements
+STRIP = 1 << 20  # elements of a strip: 4 MB in float32, about the cache of one core
 
 
 class Head(NamedTuple):
@@ -23,17 +23,17 @@ class Head(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """What `score` learned about each row; all [rows]."""
+    """What `score` computed for each row; all [rows]."""
 
     logp: Tensor
     entropy: Tensor | None
     total: Tensor  # sum of e^(z - max z)
-    slope: Tensor | None = None  # [rows, V], d z / d logits where a softcap makes it vary (torch)
-    peak: Tensor | None = None  # max z (triton)
+    derivative: Tensor | None = None  # [rows, V], d z / d logits where a softcap makes it vary (torch)
+    packed: Tensor | None = None  # [4, rows], logp, entropy, total and max z in one piece (triton)
 
 
 def score(tile: Tensor, ids: Tensor, head: Head, with_entropy: bool) -> Scores:
-    """logp of ids[row] and, if asked, the entropy of every row of raw `tile`, which becomes e^(z - max z), 0 at the target.
+    """logp of ids[row] and, if wanted, the entropy of every row of raw `tile`, which becomes e^(z - max z), 0 at the target.
 
     The sum without the target gives logp = -log(1 + (1 - p) / p), which loses neither a confident token (p next to 1) nor a
     large offset common to all logits.
@@ -41,26 +41,29 @@ def score(tile: Tensor, ids: Tensor, head: Head, with_entropy: bool) -> Scores:
     rows, vocabulary = tile.shape
     logp, total = tile.new_empty(2, rows)
     entropy = tile.new_empty(rows) if with_entropy else None
-    slope = torch.empty_like(tile) if head.softcap else None
+    derivative = torch.empty_like(tile) if head.softcap else None
     step = max(1, STRIP // vocabulary)
     scratch = tile.new_empty(min(step, rows), vocabulary)
     for start in range(0, rows, step):
         strip = slice(start, start + step)
         z, target = tile[strip], ids[strip, None]
-        _transform(z, head, None if slope is None else slope[strip])
+        _transform(z, head, None if derivative is None else derivative[strip])
+        # Stage 1: e^(z - max z), which cannot overflow.
         shifted = torch.sub(z, z.amax(-1, keepdim=True), out=scratch[: len(z)])
         target_z = shifted.gather(-1, target)[:, 0]
+        # Stage 2: the log-probability, from the sum over all other tokens.
         torch.exp(shifted, out=z).scatter_(-1, target, 0)
         others = z.sum(-1)
-        odds = others.log() - target_z  # log((1 - p) / p)
-        logp[strip] = -torch.logaddexp(odds, torch.zeros_like(odds))
+        log_odds = others.log() - target_z  # log((1 - p) / p)
+        logp[strip] = -torch.logaddexp(log_odds, torch.zeros_like(log_odds))
         total[strip] = others + target_z.exp()
+        # Stage 3: the entropy, log(total) - sum p (z - max z).
         if with_entropy:
             if head.bias is not None:
                 shifted.clamp_(min=-1e3)  # a banned token: p = 0 and z = -inf, but p z = 0
             weighted = torch.linalg.vecdot(z, shifted) + target_z.exp() * target_z
             entropy[strip] = total[strip].log() - weighted / total[strip]
-    return Scores(logp, entropy, total, slope)
+    return Scores(logp, entropy, total, derivative)
 
 
 def differentiate(
@@ -68,13 +71,14 @@ def differentiate(
 ) -> tuple[Tensor, Tensor | None]:
     """dL/dlogits from c = dL/dlogp and e = dL/dentropy, written over what `score` left in `tile`.
 
-    Returns the tile and a factor for each of its rows (None: 1): scaling a row of V numbers is left to the two matrix
+    Returns the tile and a factor for each of its rows (None: 1). Scaling a row of V numbers is left to the two matrix
     products, which can scale the H of a hidden state instead. dz = c (1[target] - p) - e p (log p + entropy), with
     1 - p of the target from logp.
     """
-    factor = 1.0 if scores.slope is not None else head.logit_scale / head.temperature
+    factor = 1.0 if scores.derivative is not None else head.logit_scale / head.temperature
     target, logp = ids[:, None], scores.logp
     if e is None:
+        # The tile holds e^(z - max z), so dz / -c * total is there already, except at the target.
         tile.scatter_(-1, target, (scores.total * torch.expm1(logp))[:, None])
         scale = -factor * c / scores.total
     else:
@@ -82,24 +86,25 @@ def differentiate(
         for start in range(0, len(tile), step):
             strip = slice(start, start + step)
             p = tile[strip].div_(scores.total[strip, None])
-            surprise = torch.special.entr(p).mul_(e[strip, None])
-            p.mul_(-(c + e * scores.entropy)[strip, None]).add_(surprise)
+            minus_p_log_p = torch.special.entr(p).mul_(e[strip, None])
+            p.mul_(-(c + e * scores.entropy)[strip, None]).add_(minus_p_log_p)
         at_target = -c * torch.expm1(logp) - e * logp.exp() * (logp.clamp(min=-1e3) + scores.entropy)
         tile.scatter_(-1, target, at_target[:, None])
-        scale = None if factor == 1 else torch.full_like(c, factor)
-    return (tile if scores.slope is None else tile.mul_(scores.slope)), scale
+        scale = torch.full_like(c, factor)
+    return (tile if scores.derivative is None else tile.mul_(scores.derivative)), scale
 
 
-def _transform(z: Tensor, head: Head, slope: Tensor | None) -> None:
-    """Raw logits to z in place; the derivative goes to `slope` where there is a softcap."""
+def _transform(z: Tensor, head: Head, derivative: Tensor | None) -> None:
+    """Raw logits to z in place; d z / d logits goes to `derivative` where there is a softcap."""
     if head.bias is not None:
         z.add_(head.bias)
-    if slope is None:
+    if derivative is None:
         factor = head.logit_scale / head.temperature
         if factor != 1:
             z.mul_(factor)
         return
+    # softcap(x) = cap tanh(x / cap), whose derivative is 1 - tanh^2 (Gemma 2, 2024).
     z.mul_(head.logit_scale / head.softcap).tanh_()
-    torch.mul(z, z, out=slope)
-    slope.neg_().add_(1).mul_(head.logit_scale / head.temperature)
+    torch.mul(z, z, out=derivative)
+    derivative.neg_().add_(1).mul_(head.logit_scale / head.temperature)
     z.mul_(head.softcap / head.temperature)

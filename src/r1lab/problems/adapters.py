@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 
 from r1lab.prompts import format_completion
-from r1lab.rewards.accuracy import last_boxed
+from r1lab.rewards.reading import last_boxed
 
 DAPO_MATH = "open-r1/DAPO-Math-17k-Processed"
 NUMINA_TIR = "AI-MO/NuminaMath-TIR"

@@ -1,7 +1,7 @@
 """Reward for reasoning in the language of the question."""
 
 from r1lab.languages import WORDS, count_function_words
-from r1lab.rewards.base import Reward, completion_texts, read_column
+from r1lab.rewards.base import Reward, completion_text, completion_texts, read_column
 
 
 def detect_language(text: str) -> str | None:
@@ -11,19 +11,20 @@ def detect_language(text: str) -> str | None:
 
 
 def question_text(prompt: object) -> str:
-    """What the user asked last; earlier turns and instructions may well be in another language."""
+    """The last message of the user; earlier turns and instructions may well be in another language."""
     if isinstance(prompt, list | tuple):
-        asked = [turn for turn in prompt if isinstance(turn, dict) and turn.get("role") == "user"]
-        return completion_texts([{**asked[-1], "role": "assistant"}])[0] if asked else ""
+        turns = [turn for turn in prompt if isinstance(turn, dict) and turn.get("role") == "user"]
+        return completion_text({**turns[-1], "role": "assistant"}) if turns else ""
     return prompt if isinstance(prompt, str) else ""
 
 
 class LanguageConsistencyReward(Reward):
     """Share of function words that belong to the question's language, over all text (DeepSeek-AI, 2025, section 2.3.2).
 
-    h of n words earn (h + s) / (n + 2 s) with `smoothing` s; a text without any (numbers, formulas) earns 0.5. With s = 1
-    one word does not earn 1, but each further word earns a little more; with s = 0 all texts in one language earn 1.
-    The target is the column `language`, else the language of the prompt, else there is none and every text earns 0.5.
+    A text with h of n function words in that language scores (h + s) / (n + 2 s), s being `smoothing`; one without
+    function words (numbers, formulas) scores 0.5. With s = 1 a single word does not score 1, and each further word adds
+    a little; with s = 0 every text in one language scores 1. The target is the column `language`, else the language of
+    the prompt; without either, every text scores 0.5.
     """
 
     name = "language_consistency"
@@ -42,7 +43,7 @@ class LanguageConsistencyReward(Reward):
         unknown = {value for value in languages if value} - set(WORDS)
         if unknown:
             raise ValueError(
-                f"column 'language' holds {unknown.pop()!r}: this reward knows {', '.join(WORDS)} (or None)"
+                f"column 'language' contains {unknown.pop()!r}: this reward knows {', '.join(WORDS)} (or None)"
             )
         return [
             self._score(text, target or detect_language(question_text(prompt)))

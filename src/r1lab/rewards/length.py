@@ -15,13 +15,13 @@ def count_tokens(completions, completion_ids, *, reward: str) -> list[int]:
 
 
 class CosineReward(AccuracyReward):
-    """Right answers earn more when short, wrong ones lose less when long (Yeo et al., 2025).
+    """Right answers score more when short, wrong ones lose less when long (Yeo et al., 2025).
 
     A right answer falls from `max_value_correct` at no length to `min_value_correct` at `max_len` tokens along half a
-    cosine, a wrong one rises from `min_value_wrong` to `max_value_wrong`; beyond `max_len` both stay there. Which is right
-    is asked of `AccuracyReward` (same options, None where it gives None); its verdicts are cached, so that using
-    both verifies once. A wrong answer is paid for padding: use it with `soft_overlong` and `repetition_penalty`.
-    Raises ValueError unless `max_len` is positive and every right answer beats every wrong one.
+    cosine, a wrong one rises from `min_value_wrong` to `max_value_wrong`; beyond `max_len` both stay there.
+    `AccuracyReward` decides what is right (same options, None where it gives None); its slow checks are cached, so that
+    using both verifies once. Padding makes a wrong answer score more: use it with `soft_overlong` and
+    `repetition_penalty`. Raises ValueError unless `max_len` is positive and every right answer beats every wrong one.
     """
 
     name = "cosine"
@@ -64,10 +64,10 @@ class CosineReward(AccuracyReward):
 
 
 class LengthReward(AccuracyReward):
-    """0.5 for the shortest completion of a prompt down to -0.5 for its longest; a wrong one earns at most 0 (Kimi, 2025).
+    """0.5 for the shortest completion of a prompt down to -0.5 for its longest; a wrong one scores at most 0 (Kimi, 2025).
 
-    Lengths are compared among the completions of one prompt (`prompts`; without, all are taken for one prompt's), since
-    an easy prompt's answers are short for no merit of theirs. Equal lengths earn 0. None as `AccuracyReward`.
+    Lengths are compared among the completions of one prompt (`prompts`; without, all are taken for one prompt's),
+    because an easy prompt has short answers anyway. Equal lengths score 0. None as `AccuracyReward`.
     """
 
     name = "length"
@@ -79,17 +79,19 @@ class LengthReward(AccuracyReward):
         verdicts = super().__call__(completions, **columns)
         lengths = count_tokens(completions, completion_ids, reward=self.name)
         prompts = read_column({"prompts": prompts}, len(verdicts), reward=self.name, needed=False)
+        # Stage 1: the completions of each prompt.
         groups: dict[str, list[int]] = {}
-        for place, prompt in enumerate(prompts):
-            if verdicts[place] is not None:
-                groups.setdefault(repr(prompt), []).append(place)
+        for index, prompt in enumerate(prompts):
+            if verdicts[index] is not None:
+                groups.setdefault(repr(prompt), []).append(index)
+        # Stage 2: each length between the shortest and the longest of its group.
         values: list[float | None] = [None] * len(verdicts)
-        for places in groups.values():
-            shortest = min(lengths[place] for place in places)
-            spread = max(lengths[place] for place in places) - shortest
-            for place in places:
-                value = 0.5 - (lengths[place] - shortest) / spread if spread else 0.0
-                values[place] = value if verdicts[place] else min(0.0, value)
+        for indices in groups.values():
+            shortest = min(lengths[index] for index in indices)
+            spread = max(lengths[index] for index in indices) - shortest
+            for index in indices:
+                value = 0.5 - (lengths[index] - shortest) / spread if spread else 0.0
+                values[index] = value if verdicts[index] else min(0.0, value)
         return values
 
 
@@ -121,11 +123,12 @@ class SoftOverlongReward(Reward):
         return -over / self.cache if over > 0 else 0.0
 
 
-LONGEST_WORD = 20  # characters on average; above it, a text without spaces is read character by character
+# Characters of a word, on average; above it a text has no spaces between its words and is read character by character.
+LONGEST_WORD = 20
 
 
 class RepetitionPenalty(Reward):
-    """`max_penalty` times the share of n-grams that stood there before, from 0.0 down to `max_penalty` (Yeo et al., 2025).
+    """`max_penalty` times the share of n-grams that occurred before, from 0.0 down to `max_penalty` (Yeo et al., 2025).
 
     n-grams of token ids; without `completion_ids`, or with mask_digits, of lower-cased words (characters where the text
     has no spaces). mask_digits reads every number as the same one, so that "wait 1, wait 2, wait 3" is a loop. Fewer than
@@ -157,6 +160,7 @@ class RepetitionPenalty(Reward):
         total = len(tokens) - self.n + 1
         if total < 1:
             return 0.0
+        # zip of n shifted copies gives the n-grams; each one that is not new counts as repeated.
         different = len(set(zip(*(tokens[start:] for start in range(self.n)), strict=False)))
         return self.max_penalty * (total - different) / total + 0.0  # + 0.0 turns -0.0 into 0.0
 

@@ -1,7 +1,7 @@
-"""Proxies for helpfulness and harmlessness: rules that look at words. For watching, and for showing how proxies fail.
+"""Proxies for helpfulness and harmlessness: rules that look at words. For logging, and for showing how proxies fail.
 
-What people want of a reply cannot be read off its words, so both are easy to please with a useless one (notebook 02 does).
-They stand in for a reward model where there is none; give them weight 0, or a small one beside a reward that is hard to cheat.
+What people want of a reply cannot be read off its words, so both give a high score to some useless replies (notebook 02).
+They stand in for a reward model where there is none: give them weight 0, or a small one beside a reward that is hard to cheat.
 """
 
 import re
@@ -24,12 +24,12 @@ _HARMFUL = re.compile(
 )
 _WORD = re.compile(r"[^\W\d_]{3,}|\d+")
 _FUNCTION_WORDS = frozenset().union(*WORDS.values())
-ENOUGH_WORDS = 5
-LONGEST_READ = 20_000  # characters
+ENOUGH_WORDS = 5  # a reply of one sentence
+LONGEST_READ = 20_000  # characters; these patterns try every word
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a reply declines, in its first 200 characters."""
+    """Whether a reply declines, in its first 200 characters: later, "sorry" may be about anything."""
     return bool(_REFUSAL.search(text[:200].replace("’", "'")))
 
 
@@ -38,31 +38,24 @@ def content_words(text: str) -> set[str]:
     return set(_WORD.findall(text[:LONGEST_READ].casefold())) - _FUNCTION_WORDS
 
 
-def _reply(text: str) -> str:
-    return final_text(text)[0][:LONGEST_READ]
-
-
 class _ProxyReward(Reward):
     def __call__(self, completions, *, prompts=None, harmful=None, **kwargs) -> list[float]:
         """prompts: str or chat messages; harmful: list of bool, whether a request should be declined (else guessed)."""
         texts = completion_texts(completions)
         prompts = read_column({"prompts": prompts}, len(texts), reward=self.name, needed=False)
         labels = read_column({"harmful": harmful}, len(texts), reward=self.name, needed=False)
-        asked = [question_text(prompt) for prompt in prompts]
-        return [
-            self._score(
-                _reply(text),
-                question,
-                bool(_HARMFUL.search(question[:LONGEST_READ])) if label is None else bool(label),
-            )
-            for text, question, label in zip(texts, asked, labels, strict=True)
-        ]
+        scores = []
+        for text, prompt, label in zip(texts, prompts, labels, strict=True):
+            question, reply = question_text(prompt)[:LONGEST_READ], final_text(text)[0][:LONGEST_READ]
+            harmful = bool(_HARMFUL.search(question)) if label is None else bool(label)
+            scores.append(self._score(reply, question, harmful))
+        return scores
 
 
 class HelpfulnessProxy(_ProxyReward):
-    """0.0 to 1.0: a third each for saying something (five words), for not declining, for taking up the question's words.
+    """0.0 to 1.0: a third each for five words or more, for not declining, for the share of the question's words in the reply.
 
-    A request that ought to be declined gets 1.0 for declining in a sentence, else 0.0. An empty reply is worth 0.0.
+    A request that ought to be declined gets 1.0 for declining in a sentence, else 0.0. An empty reply scores 0.0.
     """
 
     name = "helpfulness_proxy"
@@ -73,9 +66,9 @@ class HelpfulnessProxy(_ProxyReward):
             return 0.0
         if harmful:
             return float(is_refusal(reply) and len(words) >= ENOUGH_WORDS)
-        asked = content_words(question)
-        taken_up = len(asked & content_words(reply)) / len(asked) if asked else 1.0
-        return (min(1.0, len(words) / ENOUGH_WORDS) + (not is_refusal(reply)) + taken_up) / 3.0
+        question_words = content_words(question)
+        share = len(question_words & content_words(reply)) / len(question_words) if question_words else 1.0
+        return (min(1.0, len(words) / ENOUGH_WORDS) + (not is_refusal(reply)) + share) / 3.0
 
 
 class HarmlessnessProxy(_ProxyReward):

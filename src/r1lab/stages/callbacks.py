@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from r1lab.files import write_json
 from r1lab.rewards.base import completion_texts
@@ -73,3 +73,10 @@ class MetricsLog(TrainerCallback):
     def on_save(self, args, state, control, **kwargs):
         if state.is_world_process_zero:
             keep_newest(args.output_dir, state.global_step)
+
+
+def attach_log(trainer, show=None) -> None:
+    """Give `trainer` a `MetricsLog` in its output folder. A printed line of thirty numbers a step helps nobody, so the
+    trainer's own printing goes."""
+    trainer.add_callback(MetricsLog(Path(trainer.args.output_dir) / "metrics.json", show=show))
+    trainer.remove_callback(PrinterCallback)

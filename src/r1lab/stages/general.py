@@ -3,10 +3,10 @@
 from typing import Any
 
 from r1lab.evaluation import evaluate_general
-from r1lab.intervals import wilson_interval
 from r1lab.problems import load_general
 from r1lab.rewards.proxies import is_refusal
 from r1lab.scale import Scale
+from r1lab.statistics import wilson_interval
 
 # The kind of the prompts that deserve a refusal. All other kinds are benign.
 HARMFUL = "harmful"
@@ -30,11 +30,14 @@ def shares_by_kind(report: dict[str, Any]) -> dict[str, dict]:
 
 
 def refusals(report: dict[str, Any]) -> dict[str, dict]:
-    """Shares of the "harmful" and of the "benign" prompts that were refused, with 95 % intervals."""
+    """Shares of the "harmful" and of the "benign" prompts that were refused, with 95 % intervals. A share of nothing is
+    left out: general prompts of one's own may hold no harmful one."""
     shares = {}
     for name, harmful in (("harmful", True), ("benign", False)):
         replies = [row["reply"] for row in report["rows"] if (row["kind"] == HARMFUL) == harmful]
         refused, count = sum(map(is_refusal, replies)), len(replies)
+        if not count:
+            continue
         low, high = wilson_interval(refused, count)
         shares[name] = {"value": refused / count, "low": low, "high": high, "n": count}
     return shares

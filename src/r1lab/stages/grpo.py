@@ -4,11 +4,11 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from r1lab.evaluation import has_self_check
 from r1lab.languages import language_share
 from r1lab.policy import adapter_base, end_tokens, load_model, set_threads
 from r1lab.rewards.base import completion_texts
 from r1lab.scale import Scale
+from r1lab.self_checks import has_self_check
 from r1lab.stages.callbacks import FiniteReward, MetricsLog
 from r1lab.stages.config import make_grpo_args
 from r1lab.stages.rollout import engine_options

@@ -4,11 +4,11 @@ import random
 import time
 from typing import Any
 
-from r1lab.evaluation import count_checks
 from r1lab.policy import load_policy
 from r1lab.problems import load_scale_problems, take_balanced
 from r1lab.rollouts import sample_and_grade, sample_completions
 from r1lab.scale import Scale
+from r1lab.self_checks import count_checks
 from r1lab.stages.grpo import make_grpo_trainer
 from r1lab.stages.runner import Run
 from r1lab.stages.zero import training_set, zero_dataset, zero_rewards
@@ -102,7 +102,7 @@ def measure(run: Run, trainer, policy) -> dict[str, Any]:
 
 
 def sampled_checks(policy, scale: Scale, *, seed: int = 0) -> dict[str, int]:
-    """`evaluation.count_checks` of completions sampled at temperature 1 on validation problems."""
+    """`self_checks.count_checks` of completions sampled at temperature 1 on validation problems."""
     problems = take_balanced(load_scale_problems(scale, "validation"), CHECKED)
     groups = sample_completions(policy, problems, **sampling(scale, seed))
     return count_checks(rollout["completion"] for group in groups for rollout in group)

@@ -14,9 +14,12 @@ from typing import Any
 
 from r1lab.files import write_json
 
-KEPT = 2  # checkpoints: should the newest be damaged, there is one before it
+# Checkpoints that are kept: should the newest be damaged, there is one before it.
+KEPT = 2
+# What the system says when the disk, or the user's share of it, is full.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_locked: set[Path] = set()  # by this process
+# The locks that this process holds.
+_locked: set[Path] = set()
 
 
 @contextlib.contextmanager
@@ -26,16 +29,17 @@ def lock_folder(output: Path | str) -> Iterator[None]:
     Raises BlockingIOError when another process has locked it and PermissionError when it cannot be written.
     """
     path = Path(output).resolve() / ".lock"
-    if (
-        path in _locked or os.environ.get("RANK", "0") != "0"
-    ):  # ours already, or locked by rank 0 for all ranks
+    # A stage may lock what its command has locked. Of several processes, rank 0 locks for all.
+    if path in _locked or os.environ.get("RANK", "0") != "0":
         yield
         return
-    import fcntl  # not on Windows, where the course runs in WSL
+    # Windows has no such module; there the course runs in WSL.
+    import fcntl
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(path, "a")  # noqa: SIM115 (it stays open as long as it is locked)
+        # It stays open as long as it is locked.
+        stream = open(path, "a")  # noqa: SIM115
     except OSError as error:
         raise PermissionError(
             f"cannot write to the output folder {output} ({error.strerror}): choose a folder you own with --output"
@@ -48,7 +52,8 @@ def lock_folder(output: Path | str) -> Iterator[None]:
                 f"another run is writing to {output}: wait for it, or choose another folder with --output"
             ) from None
         except OSError:
-            pass  # a network drive without locks: rather no lock than no run
+            # A network drive without locks. A run without a lock is better than no run.
+            pass
         _locked.add(path)
         try:
             yield

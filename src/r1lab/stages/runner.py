@@ -61,9 +61,9 @@ def train_stage(
     module = import_module(f"r1lab.stages.{stage}")
     options = preset | options
     set_threads()
+    # Stage 1: find the parents. A control may start from another stage than the recipe does.
+    parents = find_parents(scale, stage, folders, instead=options.get("parent"))
     with lock_folder(output):
-        # Stage 1: find the parents. A control may start from another stage than the recipe does.
-        parents = find_parents(scale, stage, folders, instead=options.get("parent"))
         run = Run(stage, scale, Path(output), parents, seed, resume, show)
         # Stage 2: the stage makes its data, its rewards and its trainer.
         trainer = module.make_trainer(run, **options)

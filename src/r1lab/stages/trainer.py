@@ -103,7 +103,7 @@ class KernelGRPOTrainer(GRPOTrainer):
                         ids[:, -logits_to_keep:].flatten(),
                         bias=projection.bias,
                         temperature=self.temperature,
-                        entropy="detached" if compute_entropy else "none",
+                        entropy=compute_entropy,
                         row_mask=mask[:, -logits_to_keep:].flatten(),
                         **options,
                     ),

@@ -8,24 +8,26 @@ from collections.abc import Callable
 def progress_line(stream=None) -> Callable[[dict], None]:
     """A function for `MetricsLog(show=...)`: rewrites one line with the step, what is learned and the minutes left."""
     stream = stream or sys.stdout
-    began: list[
-        tuple[float, int]
-    ] = []  # when and at which step the run that is on started: a resumed one not at 0
+    started, first = (
+        0.0,
+        None,
+    )  # time and step at which this run began: a resumed run does not begin at step 0
 
     def show(log: dict) -> None:
+        nonlocal started, first
         if "reward" in log:
-            said = f"reward {log['reward']:.2f}  format {log.get('rewards/format/mean', 0):.0%}"
+            learned = f"reward {log['reward']:.2f}  format {log.get('rewards/format/mean', 0):.0%}"
         elif "loss" in log:
-            said = f"loss {float(log['loss']):.3f}"
+            learned = f"loss {float(log['loss']):.3f}"
         else:
             return
         step, steps = log["step"], log["steps"]
-        if not began or step <= began[0][1]:  # a stage with two trainings shows one after the other
-            began[:] = [(time.time(), step)]
-        started, first = began[0]
-        left = (time.time() - started) / max(step - first, 1) * (steps - step) if step > first else 0.0
+        # A stage with two trainings shows one after the other.
+        if first is None or step <= first:
+            started, first = time.time(), step
+        left = (time.time() - started) / max(step - first, 1) * (steps - step)
         bar = "#" * (20 * step // steps)
-        stream.write(f"\r[{bar:<20}] {step}/{steps}  {said}  {left / 60:.1f} min left ")
+        stream.write(f"\r[{bar:<20}] {step}/{steps}  {learned}  {left / 60:.1f} min left ")
         stream.flush()
 
     return show

@@ -13,118 +13,28 @@ Wire format, both ways: 4 bytes length (big endian), then that many bytes of JSO
 """
 
 import ast
-import builtins
 import contextlib
-import ctypes
-import fcntl
 import gc
-import importlib
 import io
 import json
 import os
-import platform
-import resource
 import select
 import signal
 import struct
 import sys
-import tempfile
 import time
 import types
 
-# What a candidate may import: loaded here, once, because it will not be able to open a file.
-PRELOADED = """array bisect cmath collections collections.abc copy dataclasses datetime decimal enum fractions functools hashlib heapq
-io itertools json math numbers operator random re statistics string sys textwrap typing"""
-sys.modules["_hashlib"] = (
-    None  # hashlib has its own md5; OpenSSL's memory would make every fork a quarter dearer
-)
-for name in PRELOADED.split():
-    importlib.import_module(name)
+# -I leaves this folder out of the import path; its name there must not outlive the import of our own file.
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import isolation
+
+del sys.path[0]
 
 WALL_S = float(sys.argv[1])  # seconds a candidate may live, not counting those it waits for a CPU
 PATIENCE = 8.0  # seconds of it granted in all, per second of WALL_S
-MEMORY = 256 * 2**20  # bytes of address space
 LONGEST_RESULT = 64 * 2**10  # bytes
 FILTER = "--no-filter" not in sys.argv  # for the tests of what remains where the kernel has no filter
-
-LIBC = ctypes.CDLL(None, use_errno=True)
-PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP = 1, 4, 22
-PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 36, 38
-CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWIPC = 0x10000000, 0x40000000, 0x08000000
-
-# What a pure function needs from the kernel; all else (open, fork, socket, kill, ptrace, ...) fails with EPERM.
-# read, write, mmap, mprotect, munmap, brk, rt_sigaction, rt_sigprocmask, rt_sigreturn, madvise, mremap, exit, exit_group,
-# futex, getrandom, clock_gettime, gettimeofday, getpid, gettid, sched_yield, sigaltstack, close, fstat
-ALLOWED = {
-    "x86_64": (0xC000003E,
-        (0, 1, 9, 10, 11, 12, 13, 14, 15, 28, 25, 60, 231, 202, 318, 228, 96, 39, 186, 24, 131, 3, 5)),
-    "aarch64": (0xC00000B7,
-        (63, 64, 222, 226, 215, 214, 134, 135, 139, 233, 216, 93, 94, 98, 278, 113, 169, 172, 178, 124, 132, 57, 80)),
-}  # fmt: skip
-
-
-class Program(ctypes.Structure):
-    """struct sock_fprog: a filter in the kernel's small bytecode (BPF)."""
-
-    _fields_ = [("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p)]
-
-
-def build_filter():
-    """A system call filter for this machine, or None where we do not know its call numbers."""
-    if platform.system() != "Linux" or platform.machine() not in ALLOWED or not FILTER:
-        return None
-    architecture, calls = ALLOWED[platform.machine()]
-    load, jump_if_equal, give_back = 0x20, 0x15, 0x06
-    kill, forbid, allow = 0x80000000, 0x00050001, 0x7FFF0000  # 0x00050001: fail with errno 1, EPERM
-    code = [(load, 0, 0, 4), (jump_if_equal, 1, 0, architecture), (give_back, 0, 0, kill), (load, 0, 0, 0)]
-    for place, call in enumerate(calls):
-        code.append((jump_if_equal, len(calls) - place, 0, call))
-    code += [(give_back, 0, 0, forbid), (give_back, 0, 0, allow)]
-    instructions = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in code))
-    program = Program(len(code), ctypes.cast(instructions, ctypes.c_void_p))
-    program.kept = instructions  # the kernel reads it later: keep the buffer alive
-    return program
-
-
-def apply_filter(program):
-    """Whether the filter now binds this process and all it might start."""
-    return (
-        LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
-        and LIBC.prctl(PR_SET_SECCOMP, 2, ctypes.byref(program), 0, 0) == 0
-    )
-
-
-def filter_works(program):
-    """Try the filter in a throw-away child, which must then fail to open a file."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            if apply_filter(program):
-                os.open(".", os.O_RDONLY)
-        except PermissionError:
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return os.waitpid(pid, 0)[1] == 0
-
-
-def isolate():
-    """Shut the server off from the outside; returns what the kernel allowed, for the other end to report."""
-    nowhere = tempfile.mkdtemp()
-    os.chdir(nowhere)
-    os.rmdir(nowhere)  # a directory that no longer exists takes no files and leaves none behind
-    os.environ.clear()
-    network_off = False
-    if platform.system() == "Linux":
-        network_off = LIBC.unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWIPC) == 0
-        if network_off:
-            with contextlib.suppress(PermissionError):  # some kernels give the namespace but not its rights
-                os.chroot(".")  # now there is no file at all
-        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # orphans of a candidate become ours, to be ended
-        LIBC.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)  # nobody of the same user reads our memory
-    program = build_filter()
-    filtered = program is not None and filter_works(program)
-    return (program if filtered else None), {"filter": filtered, "network_off": network_off or filtered}
 
 
 def read_exactly(fd, count):
@@ -148,45 +58,6 @@ def write_frame(fd, data):
     data = struct.pack(">I", len(data)) + data
     while data:
         data = data[os.write(fd, data) :]
-
-
-def limit_child(program, null, *pipes):
-    """Give up everything but the CPU, some memory and `pipes`, which become file descriptors 3, 4, ..., for good."""
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 32) for fd in pipes]
-    for fd, source in enumerate((null, null, null, *high)):
-        os.dup2(source, fd)
-    os.closerange(3 + len(pipes), 64)
-    limits = {
-        "CPU": (1, 1),
-        "AS": (MEMORY, MEMORY),
-        "FSIZE": (0, 0),
-        "CORE": (0, 0),
-        "NOFILE": (8, 8),
-        "NPROC": (0, 0),
-    }
-    if platform.system() == "Linux":
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    for name, values in limits.items():
-        try:
-            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), values)
-        except (ValueError, OSError):  # macOS does not limit memory
-            if name != "AS":
-                raise
-    if program is None:
-        builtins.__import__ = (
-            import_preloaded  # keeps out accidents such as `os.kill(-1, 9)`, not somebody determined
-        )
-    elif not apply_filter(program):
-        os._exit(1)
-    for name in ("ctypes", "_ctypes", "gc", "__main__"):
-        sys.modules.pop(name, None)
-
-
-def import_preloaded(name, *arguments, **options):
-    """`import` for a candidate that no filter holds."""
-    if name.partition(".")[0] not in PRELOADED.split():
-        raise ImportError(f"no module {name} in here")
-    return importlib.__import__(name, *arguments, **options)
 
 
 def load(job, name="candidate"):
@@ -267,7 +138,7 @@ def fork_candidate(job, program, null):
     heard, hear = os.pipe()
     if os.fork() == 0:
         try:
-            limit_child(program, null, asked, hear)
+            isolation.limit_child(program, null, asked, hear)
             answer_calls(job)
         finally:
             os._exit(1)
@@ -285,10 +156,10 @@ def run_child(program, null, result):
         if job.get("check"):
             pipes = fork_candidate(job, program, null)
             check = json.loads(read_frame(0))
-            limit_child(program, null, result, *pipes)
+            isolation.limit_child(program, null, result, *pipes)
             results = run_check(check)
         else:
-            limit_child(program, null, result)
+            isolation.limit_child(program, null, result)
             results = run_programs(job) if "stdin" in job else call_each(job)
         os.write(3, results)  # a longer result than the pipe holds is over the limit anyway
     finally:
@@ -361,10 +232,10 @@ def main():
     proc = os.open("/proc", os.O_RDONLY) if os.path.isdir("/proc/self") else None
     if os.path.exists(path := f"/proc/self/task/{os.getpid()}/children"):
         children = open(path)  # noqa: SIM115, opened now because it cannot be later
-    program, isolation = isolate()
+    program, report = isolation.isolate(FILTER)
     if program is not None:
         children = None  # nothing can be started behind the filter
-    write_frame(1, json.dumps(isolation).encode())
+    write_frame(1, json.dumps(report).encode())
     requests = select.poll()
     requests.register(0, select.POLLIN | select.POLLHUP)
     gc.freeze()

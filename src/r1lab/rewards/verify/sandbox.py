@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from r1lab.rewards.process import Service
+from r1lab.rewards.verify.process import Service
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +22,27 @@ LONGEST_CACHE = 50_000  # results
 # Nothing of our environment goes in, except what some builds of Python need to find their own library.
 ENVIRONMENT = ("LD_LIBRARY_PATH",)
 
-_UNKNOWN = object()  # not in the cache, where None is an answer
+_UNKNOWN = object()  # not in the cache, where None is a result
 Result = tuple[bool, object]  # (True, what the function returned) or (False, None) if it raised
+Job = tuple  # the frames that describe one candidate to the server: JSON values
+
+
+def call_job(code: str, function: str, arguments: list[list]) -> Job:
+    """What `function`, defined by `code`, returns for each list of arguments. Values are JSON values."""
+    return ({"code": code, "function": function, "arguments": arguments},)
+
+
+def run_job(code: str, inputs: list[str]) -> Job:
+    """What the program `code` prints for each standard input."""
+    return ({"code": code, "stdin": inputs},)
+
+
+def check_job(code: str, function: str, check: str) -> Job:
+    """Whether the test code `check` runs to its end (True); it calls `function` of `code` by the name `candidate`.
+
+    The two run in different processes: arguments and results travel as Python literals, and nothing else does.
+    """
+    return {"code": code, "function": function, "check": True}, check
 
 
 class Sandbox:
@@ -34,19 +53,14 @@ class Sandbox:
     """
 
     def __init__(self, *, wall_s: float = WALL_S, system_call_filter: bool = True) -> None:
-        self.wall_s = wall_s
-        command = [
-            sys.executable,
-            "-I",
-            "-S",
-            str(Path(__file__).with_name("sandbox_server.py")),
-            str(wall_s),
-        ]
+        server = Path(__file__).with_name("sandbox_server.py")
+        # -I and -S: no user site, no environment variables, no site-packages.
+        command = [sys.executable, "-I", "-S", str(server), str(wall_s)]
         if not system_call_filter:
             command.append("--no-filter")
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         self.service = Service(command, environment=environment)
-        self._results: dict[tuple[str, ...], list[Result] | None] = {}
+        self._results: dict[str, list[Result] | None] = {}
         self._warned = False
 
     def start(self) -> None:
@@ -70,33 +84,14 @@ class Sandbox:
                 "and determined ones could read files or start processes until they are killed"
             )
 
-    def call(self, code: str, function: str, arguments: list[list]) -> list[Result] | None:
-        """What `function`, defined by `code`, gives for each list of arguments; None if it did not get that far.
+    def results(self, job: Job, count: int) -> list[Result] | None:
+        """The `count` results of a job; None if it failed as a whole.
 
-        Values are JSON values. None covers all the ways to fail as a whole: a syntax error, no such function, a limit
-        reached, an exit. The same question twice is answered from the cache.
+        None stands for a syntax error, no such function, a limit reached, an exit. The same job twice is answered from the cache.
         """
-        return self._ask(_call(code, function, arguments), len(arguments))
-
-    def run(self, code: str, inputs: list[str]) -> list[Result] | None:
-        """What the program `code` prints for each standard input, as `call` does: (True, printed) or (False, None)."""
-        return self._ask(_run(code, inputs), len(inputs))
-
-    def check(self, code: str, function: str, check: str) -> list[Result] | None:
-        """[(True, True)] if the test code `check` runs to its end; it calls `function` of `code` by the name `candidate`.
-
-        The two run in different processes: arguments and results travel as Python literals, and nothing else does.
-        """
-        return self._ask(_check(code, function, check), 1)
-
-    def knows(self, kind: str, *question: object) -> bool:
-        """Whether `call`, `run` or `check` (the kind) would answer from its cache, at no cost."""
-        return _key(_JOBS[kind](*question)) in self._results
-
-    def _ask(self, job: tuple[dict, ...], count: int) -> list[Result] | None:
         if len(job[0]["code"]) > LONGEST_CODE:
             return None
-        key = _key(job)
+        key = json.dumps(job)
         results = self._results.get(key, _UNKNOWN)
         if results is _UNKNOWN:
             self.start()
@@ -106,28 +101,17 @@ class Sandbox:
             self._results[key] = results
         return results
 
+    def knows(self, job: Job) -> bool:
+        """Whether `results` would answer from its cache, at no cost."""
+        return json.dumps(job) in self._results
+
+    def call(self, code: str, function: str, arguments: list[list]) -> list[Result] | None:
+        """Results of a `call_job`, one for each list of arguments."""
+        return self.results(call_job(code, function, arguments), len(arguments))
+
     def close(self) -> None:
         """End the server."""
         self.service.close()
-
-
-def _call(code: str, function: str, arguments: list[list]) -> tuple[dict, ...]:
-    return ({"code": code, "function": function, "arguments": arguments},)
-
-
-def _run(code: str, inputs: list[str]) -> tuple[dict, ...]:
-    return ({"code": code, "stdin": inputs},)
-
-
-def _check(code: str, function: str, check: str) -> tuple[dict, str]:
-    return {"code": code, "function": function, "check": True}, check
-
-
-_JOBS = {"call": _call, "run": _run, "check": _check}
-
-
-def _key(job: tuple) -> tuple[str, ...]:
-    return tuple(map(json.dumps, job))
 
 
 def _read_results(reply: bytes | None, count: int) -> list[Result] | None:
@@ -138,11 +122,10 @@ def _read_results(reply: bytes | None, count: int) -> list[Result] | None:
         return None
     if not isinstance(results, list) or len(results) != count:
         return None
-    if not all(
-        isinstance(result, list) and result[:1] in ([0], [1]) and len(result) == 1 + result[0]
-        for result in results
-    ):
-        return None
+    for result in results:
+        # [1, value] for a result, [0] for an exception.
+        if not isinstance(result, list) or result[:1] not in ([0], [1]) or len(result) != 1 + result[0]:
+            return None
     return [(bool(result[0]), result[-1] if result[0] else None) for result in results]
 
 

@@ -1,9 +1,8 @@
-"""A helper process that answers one request at a time and can be killed: what makes a hostile answer harmless.
+"""A helper process that answers one request at a time and can be killed.
 
 A time limit inside our own process cannot be trusted: `signal.alarm` works in the main thread only, and nothing
 interrupts a long call into C. A process can always be killed, by anyone, from any thread. Requests and replies are
-frames on its stdin and stdout: 4 bytes length (big endian), then JSON. It sees the end of its stdin when we are gone,
-however we went, and leaves.
+frames on its stdin and stdout: 4 bytes length (big endian), then JSON. When we end, its stdin closes and it exits.
 """
 
 import atexit
@@ -45,40 +44,34 @@ class Service:
             if self._process and self._process.poll() is None:
                 return
             self.close()
+            pipe = subprocess.PIPE
             self._process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-                env=self.environment,
-                start_new_session=True,  # Ctrl-C in a terminal is ours to handle
-            )
+                self.command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, bufsize=0,
+                env=self.environment, start_new_session=True,  # so that Ctrl-C in a terminal reaches us, not the helper
+            )  # fmt: skip
             try:
-                hello = self._receive(START_LIMIT_S)
+                greeting = self._receive(START_LIMIT_S)
             except TimeoutError:
-                hello = None
-            if hello is None:
-                raise RuntimeError(
-                    f"a helper process did not start: run `{' '.join(self.command)}` to see why"
-                )
-            self.greeting = json.loads(hello)
+                greeting = None
+            if greeting is None:
+                command = " ".join(self.command)
+                raise RuntimeError(f"a helper process did not start: run `{command}` to see why")
+            self.greeting = json.loads(greeting)
 
     def request(self, message: object, limit_s: float, *more: object) -> bytes | None:
-        """Send `message` (as JSON, `more` as frames of their own) and return the reply, or None if it took over
-        `limit_s` seconds or the helper died.
+        """The reply to `message` (sent as JSON; `more` as frames of their own), None after `limit_s` seconds or a crash.
 
         After None the helper is gone and the next request starts a new one. Start-up does not count into the limit.
-        A helper that died in time is asked once more: the system may have killed it for no fault of the request (out
-        of memory, say), and a right answer must not be judged wrong for that.
         """
+        frames = [json.dumps(part).encode() for part in (message, *more)]
+        data = b"".join(struct.pack(">I", len(frame)) + frame for frame in frames)
         with self._lock:
-            frames = [json.dumps(part).encode() for part in (message, *more)]
-            frame = b"".join(struct.pack(">I", len(data)) + data for data in frames)
             try:
+                # A helper that died in time is asked once more: the system may have killed it for no fault of the
+                # request (out of memory, say), and a right answer must not be graded wrong for that.
                 for _ in range(2):
                     self.start()
-                    if (reply := self._receive(limit_s, frame)) is not None:
+                    if (reply := self._receive(limit_s, data)) is not None:
                         return reply
             except TimeoutError:
                 pass
@@ -87,8 +80,8 @@ class Service:
                 raise
             return None
 
-    def _receive(self, limit_s: float, frame: bytes = b"") -> bytes | None:
-        """The next reply, None if the helper died before it, TimeoutError if we killed it."""
+    def _receive(self, limit_s: float, data: bytes = b"") -> bytes | None:
+        """The next reply after sending `data`, None if the helper died before it, TimeoutError if we killed it."""
         process, expired = self._process, threading.Event()
 
         def expire() -> None:
@@ -100,15 +93,15 @@ class Service:
         timer.start()
         reply = None
         try:
-            while frame:
-                frame = frame[process.stdin.write(frame) :]
+            while data:
+                data = data[process.stdin.write(data) :]
             (size,) = struct.unpack(">I", _read(process.stdout, 4))
             reply = _read(process.stdout, size)
         except (BrokenPipeError, EOFError):
             pass  # it died, of the request or by the timer
         finally:
             timer.cancel()
-            timer.join()  # so that a late kill is this request's, never the next one's
+            timer.join()  # so that a late kill ends this request's helper, never the next one's
         if reply is None or expired.is_set():
             self.close()
         if expired.is_set():
@@ -127,7 +120,7 @@ class Service:
             process.wait()
 
     def forget(self) -> None:
-        """Let go of the helper without ending it: after a fork it belongs to the parent."""
+        """Drop the helper without ending it: after a fork it belongs to the parent."""
         self._lock = threading.RLock()
         process, self._process = self._process, None
         if process is not None:
@@ -157,9 +150,9 @@ def _read(pipe, count: int) -> bytes:
 _services: weakref.WeakSet[Service] = weakref.WeakSet()
 
 
-def _for_all(act) -> None:
+def _for_all(method) -> None:
     for service in list(_services):
-        act(service)
+        method(service)
 
 
 atexit.register(_for_all, Service.close)

@@ -1,28 +1,28 @@
 """Symbolic equality, decided by math-verify in a process that is killed when it takes too long.
 
-Some 60-character answers keep math-verify busy for minutes and one never returns, so a training run that verifies in
-its own process can be stopped by its policy. Here a verdict may cost `LIMIT_S` seconds of CPU time, and a killed
-verification is a verdict: wrong. CPU time, because a verdict must not depend on what else the machine is doing;
-a wall limit stands behind it.
+Some 60-character answers keep math-verify busy for minutes and one never returns (Math-Verify issue 65), so a policy
+could stop a training run that verifies in its own process. Here an answer may cost `LIMIT_S` seconds of CPU time, and
+one that needs more is wrong. CPU time, because a verdict must not depend on what else the machine is doing; a limit
+in wall time stands behind it.
 """
 
 import sys
 from pathlib import Path
 
-from r1lab.rewards.process import Service
+from r1lab.rewards.verify.process import Service
 
-LIMIT_S = 1.0  # of CPU time
+LIMIT_S = 1.0  # of CPU time, per comparison: ordinary ones take 0.2 s at most
 PATIENCE = 10.0  # wall seconds granted per second of CPU, for a machine that is busy training
 LONGEST_CACHE = 100_000  # verdicts
 
 
-class Verifier:
+class SymbolicVerifier:
     """math-verify behind a time limit, with a cache. Starts nothing until the first question; safe in threads."""
 
     def __init__(self, *, limit_s: float = LIMIT_S) -> None:
         self.limit_s = limit_s
-        # -P: this folder holds modules called `code` and `format`, which must not hide others from sympy.
-        worker = Path(__file__).with_name("verifier_worker.py")
+        # -P keeps the worker's folder out of the import path.
+        worker = Path(__file__).with_name("symbolic_worker.py")
         self.service = Service([sys.executable, "-P", str(worker), str(limit_s)])
         self._verdicts: dict[tuple[str, ...], bool] = {}
 
@@ -53,4 +53,4 @@ class Verifier:
         return verdict
 
 
-VERIFIER = Verifier()  # all rewards share one worker and its verdicts; nothing runs yet
+SYMBOLIC = SymbolicVerifier()  # all rewards share one worker and its verdicts; nothing runs yet
