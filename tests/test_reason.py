@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from r1lab.policy import Sample
 from r1lab.rewards import make_reward
+from r1lab.sampling import Sample
 from r1lab.scale import DATA, SCALES
 from r1lab.stages import reason
 from r1lab.stages.checkpoints import RECORD

@@ -521,7 +521,7 @@ def parity(monkeypatch):
 def test_a_verifier_is_added_in_one_place(parity):
     from r1lab.evaluation import evaluate
     from r1lab.scale import get_scale
-    from r1lab.stages.reject import draw_pool
+    from r1lab.stages.reject import sample_pool
     from r1lab.stages.zero import zero_rewards
 
     right = format_completion("7=2*3+1.", "odd")
@@ -532,7 +532,7 @@ def test_a_verifier_is_added_in_one_place(parity):
     assert count_votes([right, "ODD", "even", ""], parity) == [0, 0, 2, None]
     report = evaluate(Says(right), [parity], samples=4, ks=(4,))["overall"]
     assert [report[name]["value"] for name in ("greedy_accuracy", "rewarded_accuracy", "maj@4")] == [1.0] * 3
-    pool = draw_pool(Says(right), [parity], get_scale("tiny"))
+    pool = sample_pool(Says(right), [parity], get_scale("tiny"))
     assert [row["correct"] for row in pool] == [True] * 4
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from r1lab.scale import DATA
 from tinyworld import corpus
+from tinyworld.cold_start import EXAMPLES, example_rows, phrase_rows
 from tinyworld.corpus import documents
 from tinyworld.generators import normalise
 from tinyworld.manners import ANIMALS, OBJECTS_KEPT, VERBS, make_general_splits
@@ -27,7 +28,7 @@ from tinyworld.pretrain import (
 from tinyworld.splits import SPLITS, make_splits, write_splits
 from tinyworld.tokenizer import VOCABULARY_SIZE, train_tokenizer
 
-SEEDS = {"problems": 7, "general": 12, "tokenizer": 12345, "corpus": 0, "settling": 1}
+SEEDS = {"problems": 7, "general": 12, "tokenizer": 12345, "corpus": 0, "settling": 1, "few_shot": 3}
 SHOWN_DOCUMENTS = 300
 CORES = {1: "one core", 2: "two cores"}
 
@@ -112,6 +113,8 @@ def build_problems(output: Path) -> frozenset[str]:
     splits = make_splits(SEEDS["problems"])
     write_splits(splits, output / "problems")
     exclude = excluded_prompts(splits)
+    examples = example_rows(SEEDS["few_shot"], exclude)
+    write_splits({"few_shot": examples, "phrases": phrase_rows()}, output / "problems")
     (output / "problems" / "README.md").write_text(problems_card(splits), encoding="utf-8")
     general = make_general_splits(SEEDS["general"])
     write_splits(general, output / "general")
@@ -228,6 +231,10 @@ A row: `id, prompt, solution, domain, kind, language, level, verifier, tests, so
 function's name and cases `[[arguments], value]` that the prompt does not show. In the code domain "the line f" is
 `slope*x+intercept`; "even and odd lines" means one line for even x and one for odd x. Truth puzzles ask for the set
 of liars; the order of names does not matter.
+
+Two more files are for the cold start. `few_shot.jsonl` holds {EXAMPLES} easy problems of every domain and language with a worked
+solution; no split contains them. `phrases.jsonl` holds the sentences and words of the chains of thought in both
+languages, from which `src/r1lab/stages/refine.py` makes its rules.
 
 | kind | level | prompt | solution |
 |---|---|---|---|

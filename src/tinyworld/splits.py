@@ -24,7 +24,7 @@ def make_problems(seed: int) -> dict[str, list[Problem]]:
             for domain in DOMAINS
             for language in LANGUAGES
             for level in levels
-            for problem in _fresh(rng, seen, domain, level, language, count)
+            for problem in fresh_problems(rng, seen, domain, level, language, count)
         ]
         for split, (levels, count) in SPLITS.items()
     }
@@ -38,7 +38,10 @@ def make_splits(seed: int) -> dict[str, list[dict[str, str]]]:
     }
 
 
-def _fresh(rng, seen: set[str], domain: str, level: str, language: str, count: int) -> list[Problem]:
+def fresh_problems(
+    rng: random.Random, seen: set[str], domain: str, level: str, language: str, count: int
+) -> list[Problem]:
+    """`count` problems whose normalised prompts are not in `seen`, to which they are added."""
     problems = []
     while len(problems) < count:
         problem = make_problem(rng, domain, level, language)

@@ -1,187 +1,191 @@
 """Cold start: data made in the three ways of the paper, a clean-up, and the first SFT (DeepSeek-AI, 2025, section 2.3.1)."""
 
-import gc
 import json
+import operator
 import random
 import time
 from collections import Counter
-from functools import partial
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from r1lab.files import write_json
-from r1lab.policy import load_policy, set_threads
-from r1lab.problems import load_scale_problems, take_balanced
+from r1lab.files import write_text
+from r1lab.policy import load_policy
+from r1lab.problems import load_scale_problems, read_shipped, take_balanced
 from r1lab.problems.hub import hub_rows
+from r1lab.rewards import grade_many
+from r1lab.rollouts import Rollout, sample_completions
 from r1lab.scale import Scale
-from r1lab.self_checks import count_checks
-from r1lab.stages.checkpoints import find_parents, save_stage
-from r1lab.stages.drafts import (
-    PER_PROBLEM,
-    ask,
-    clean_up,
-    drop_duplicates,
-    keep_good,
+from r1lab.stages.filters import (
+    ONE_LANGUAGE,
+    RIGHT,
+    SOUND_STEPS,
+    WELL_FORMED,
+    Filter,
+    apply_filters,
+    funnel,
+    keep,
+    not_over_long,
 )
-from r1lab.stages.sft import train_sft
+from r1lab.stages.refine import refine
+from r1lab.stages.run_folder import load_or_make
+from r1lab.stages.runner import Run
+from r1lab.stages.sft import make_sft_trainer
 
-# The paper's three ways: who is asked, with which template ("" is the scale's own), how many problems.
+# The paper's three ways: the model that is sampled, the template ("" is the scale's own), the number of problems. The first
+# two yield nothing from so small a model, so few problems are enough to show it.
 WAYS = {
     "few-shot": ("base", "few_shot", 64),
     "direct": ("base", "direct", 64),
     "refined R1-Zero": ("zero", "", 1500),
 }
-SAMPLES = 4  # replies to each problem
-ROWS = 2000  # examples for the SFT, at most: enough to settle a form, few enough to leave RL something to do
+# Completions of each problem.
+SAMPLES = 4
+# Worked examples in a few-shot prompt.
+EXAMPLES = 2
+# Rows for the SFT, at most: enough to settle the form, few enough to leave reinforcement learning something to do.
+ROWS = 2000
+# Two, for the same reason.
 EPOCHS = 2
-DATA_FOLDER = "data"  # inside the stage's output: rows.jsonl, facts.json, README.md
-KEPT_KEYS = ("id", "prompt", "completion", "language", "domain", "kind", "level", "source")
+FILTERS = (RIGHT, WELL_FORMED, ONE_LANGUAGE, SOUND_STEPS, not_over_long())
+# Of the control, whose completions are not cleaned up.
+FORM_FILTERS = (RIGHT, WELL_FORMED, not_over_long())
+# Inside the stage's output: rows.jsonl and README.md.
+DATA_FOLDER = "data"
+ROW_KEYS = ("id", "prompt", "completion", "language", "domain", "kind", "level", "source")
+
+
+# ---------------------------------------------------------------------------------------- sampling and filtering
+def worked_examples(problem: dict, rng: random.Random, count: int = EXAMPLES) -> list[tuple[str, str]]:
+    """Random (question, completion) pairs of the problem's domain and language, with reasoning and checks."""
+    # Of the same kind as the problem, so that the form is all there is to learn from them.
+    rows = read_shipped("problems", "few_shot")
+    rows = [row for row in rows if all(row[key] == problem[key] for key in ("domain", "language"))]
+    return [(row["prompt"], row["completion"]) for row in rng.sample(rows, count)]
+
+
+def sample_rollouts(
+    policy, problems: Iterable[dict], scale: Scale, *, template: str, samples: int = SAMPLES, seed: int = 0
+) -> list[Rollout]:
+    """`samples` completions of each problem at temperature 1, in one list; see `rollouts.sample_completions`.
+
+    template: of `prompts.render_prompt`; `few_shot` shows EXAMPLES worked examples of the problem's own kind.
+    """
+    problems, rng = list(problems), random.Random(seed)
+    examples = [worked_examples(problem, rng) for problem in problems] if template == "few_shot" else None
+    limit = scale.max_completion_tokens
+    settings = {"template": template, "samples": samples, "seed": seed, "max_new_tokens": limit}
+    groups = sample_completions(policy, problems, examples=examples, **settings)
+    return [rollout for group in groups for rollout in group]
+
+
+def clean_up(rollouts: Iterable[Rollout]) -> list[Rollout]:
+    """The rollouts with `completion` rewritten by `refine`; the old text is kept as `draft`, with the `repairs` made."""
+    cleaned = []
+    for row in rollouts:
+        refined = refine(row["completion"], row["language"])
+        new = {"completion": refined.text, "draft": row["completion"], "repairs": refined.repairs}
+        cleaned.append(row | new)
+    return cleaned
+
+
+def keep_good(
+    rollouts: Sequence[Rollout], tests: Sequence[Filter] = FILTERS
+) -> tuple[list[Rollout], dict[str, int]]:
+    """(what passes all tests, how many were left after each one, in order). A completion counts once for its prompt."""
+    # Tags are left to their own filter, so that the counts tell a wrong answer from a missing tag.
+    correct = grade_many([row["completion"] for row in rollouts], rollouts)
+    graded = [{**row, "correct": verdict} for row, verdict in zip(rollouts, correct, strict=True)]
+    marked = apply_filters(graded, tests, same=operator.eq)
+    return keep(marked), funnel(marked, tests)
 
 
 def build_cold_start(
-    scale: Scale, parents: dict[str, str], *, seed: int = 0, clean: bool = True, count: int = ROWS
+    scale: Scale, parents: dict[str, str], *, seed: int = 0, clean: bool = True
 ) -> tuple[list[dict], dict]:
-    """(rows for the SFT, facts). clean=False takes R1-Zero's right and well-formed replies as they are: the control.
+    """(rows for the SFT, facts). clean=False takes R1-Zero's right and well-formed completions as they are: the control.
 
-    facts: for each way, how many replies were left after each filter as `drafts` and as `cleaned`; which repairs the
-    kept ones needed; what self-checks did before and after. At a GPU scale the rows come from the hub.
+    facts: for each way, how many completions were left after each filter as `drafts` and as `cleaned`; which repairs the
+    kept ones needed. At a GPU scale the rows come from the hub.
     """
+    # The clean-up rules are for the tiny world. For real mathematics there are collections of worked solutions.
     if scale.problems != "tiny":
-        return hub_rows(scale, parents["base"], count)
+        return hub_rows(scale, parents["base"], ROWS)
     problems = load_scale_problems(scale, "train")
     random.Random(seed).shuffle(problems)
-    kept, facts = [], {"ways": {}, "repairs": {}, "checks": {}}
-    for way, (parent, template, asked) in WAYS.items():
+    kept, facts = [], {"ways": {}, "repairs": {}}
+    for way, (parent, template, number) in WAYS.items():
         if not clean and parent != "zero":
             continue
-        drafts = ask(
-            load_policy(parents[parent]),
-            take_balanced(problems, asked),
-            scale=scale,
-            template=template or scale.template,
-            samples=SAMPLES,
-            seed=seed,
-        )
+        # Stage 1: sample.
+        policy, chosen = load_policy(parents[parent]), take_balanced(problems, number)
+        rollouts = sample_rollouts(policy, chosen, scale, template=template or scale.template, seed=seed)
+        # Stage 2: filter what was sampled, as it is and after the clean-up.
+        good, counts = keep_good(rollouts, FILTERS if clean else FORM_FILTERS)
+        facts["ways"][way] = {"drafts": counts, "kept": counts}
         if clean:
-            _, before = keep_good(drafts)
-            good, after = keep_good(clean_up(drafts))
+            good, cleaned = keep_good(clean_up(rollouts))
+            facts["ways"][way] = {"drafts": counts, "cleaned": cleaned}
             facts["repairs"][way] = dict(Counter(repair for row in good for repair in row["repairs"]))
-        else:
-            good, after = keep_good(drafts, ("well formed", "not over-long"))
-            before = after
-        facts["ways"][way] = {"drafts": before, "cleaned" if clean else "kept": after}
-        facts["checks"][way] = {
-            name: count_checks(row["completion"] for row in rows)
-            for name, rows in (("drafts", drafts), ("kept", good))
-        }
         kept += good
-    kept = take_balanced(drop_duplicates(kept, per_problem=PER_PROBLEM), count)
+    # Stage 3: drop what two ways have in common, then take equally many of every kind of problem, as far as they last.
+    kept = take_balanced(keep(apply_filters(kept, (), same=operator.eq)), ROWS)
     random.Random(seed).shuffle(kept)
     facts |= {"rows": len(kept), "domains": dict(sorted(Counter(row["domain"] for row in kept).items()))}
-    return [{key: row[key] for key in KEPT_KEYS} for row in kept], facts
+    return [{key: row[key] for key in ROW_KEYS} for row in kept], facts
 
 
+# ----------------------------------------------------------------------------------------------- the data set
 def save_data(rows: list[dict], facts: dict, folder: Path) -> None:
-    """Write rows.jsonl, its card, and facts.json last: a folder without facts.json was cut off by a crash."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "facts.json").unlink(missing_ok=True)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
-    (folder / "README.md").write_text(data_card(facts), encoding="utf-8")
-    write_json(facts, folder / "facts.json")
-
-
-def load_data(folder: Path, drawn_by: dict) -> tuple[list[dict], dict] | None:
-    """What `save_data` wrote there; None when it did not finish, or when its facts tell of other settings."""
-    path = folder / "facts.json"
-    facts = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if facts.get("drawn_by") != drawn_by:
-        return None
-    with open(folder / "rows.jsonl", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
-    return rows, facts
+    """Write rows.jsonl and its card, README.md."""
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    write_text("".join(lines), folder / "rows.jsonl")
+    write_text(data_card(facts), folder / "README.md")
 
 
 def data_card(facts: dict) -> str:
     """The card of a cold-start data set, written from its facts."""
     lines = [
-        f"| {way}, {which} | {' -> '.join(f'{name} {count}' for name, count in left.items())} |"
-        for way, funnel in facts.get("ways", {}).items()
-        for which, left in funnel.items()
+        f"| {way}, {which} | {' -> '.join(f'{name} {count}' for name, count in counts.items())} |"
+        for way, funnels in facts.get("ways", {}).items()
+        for which, counts in funnels.items()
     ]
     domains = ", ".join(f"{name} {count}" for name, count in facts.get("domains", {}).items())
-    return "\n".join(
-        [
-            "# Cold-start data",
-            "",
-            f"{facts['rows']} examples ({domains or 'from the hub'}): a question, and a reply that was checked by rules. Made by "
-            "`r1lab.stages.cold_start` from training problems of the tiny world; no test problem is in it. Apache-2.0.",
-            "",
-            "| way | replies left after each filter |",
-            "|---|---|",
-            *lines,
-            "",
-            "Keys: "
-            + ", ".join(KEPT_KEYS)
-            + ". Replies are a model's own, rewritten by rule (`tinyworld.refine`): "
-            "they can not teach what the model never got right.",
-            "",
-        ]
-    )
+    table = "\n".join(lines)
+    return f"""# Cold-start data
+
+{facts["rows"]} examples ({domains or "from the hub"}): a question, and a reply that was checked by rules. Made by \
+`r1lab.stages.cold_start` from training problems of the tiny world; no test problem is in it. Apache-2.0.
+
+| way | replies left after each filter |
+|---|---|
+{table}
+
+Keys: {", ".join(ROW_KEYS)}. Replies are a model's own, rewritten by rule (`r1lab.stages.refine`): \
+they can not teach what the model never got right.
+"""
 
 
-def train_cold_start(
-    scale: Scale,
-    output: Path | str,
-    *,
-    folders: dict[str, Path | str] | None = None,
-    seed: int = 0,
-    resume: bool = False,
-    show=None,
-    clean: bool = True,
-    **overrides: Any,
-) -> dict[str, Any]:
-    """Build the data, fine-tune the base on it, save the model in `output`.
+# -------------------------------------------------------------------------------------------------- the stage
+def make_trainer(run: Run, *, clean: bool = True, **overrides: Any):
+    """The SFT trainer of the base on the cold-start data; overrides are fields of `SFTConfig`.
 
-    folders: {"base": path, "zero": path} to start from other checkpoints than the shipped ones. overrides: fields of
-    `trl.SFTConfig`. With `resume` finished data are read again and training goes on from its newest checkpoint.
-    Returns {"history", "seconds", "trainer", "facts"}; the seconds hold the sampling too.
+    clean: False is the control, see `build_cold_start`. Facts: those of the data, and the seconds to make them. A resumed
+    run finds its data in data.json and samples nothing.
     """
-    parents = find_parents(scale, "cold_start", folders)
-    started, folder = time.monotonic(), Path(output) / DATA_FOLDER
-    set_threads()
-    drawn_by = {
-        "seed": seed,
-        "clean": clean,
-        "parents": {name: Path(path).name for name, path in parents.items()},
-    }
-    found = load_data(folder, drawn_by) if resume else None
-    if not found:
-        rows, facts = build_cold_start(scale, parents, seed=seed, clean=clean)
-        found = rows, {**facts, "drawn_by": drawn_by}
-        save_data(*found, folder)
-    rows, facts = found
-    gc.collect()  # the policies that were asked
-    settings = {"seed": seed, **({"num_train_epochs": EPOCHS} if scale.name == "tiny" else {}), **overrides}
-    run = train_sft(scale, rows, output, model=parents["base"], resume=resume, show=show, **settings)
-    seconds = time.monotonic() - started
-    trainer = run["trainer"]
-    save_stage(
-        trainer.model,
-        trainer.processing_class,
-        output,
-        stage="cold_start",
-        scale=scale,
-        seed=seed,
-        parents=parents,
-        recipe=f"SFT of the base on {len(rows)} replies of R1-Zero, {'cleaned up' if clean else 'not cleaned up'}, "
-        f"{trainer.args.num_train_epochs:g} epochs, rate {trainer.args.learning_rate:g}, loss on the completion only",
-        seconds=seconds,
+    started = time.monotonic()
+    parents = {name: Path(path).name for name, path in run.parents.items()}
+    rows, facts = load_or_make(
+        run.output / "data.json",
+        {"seed": run.seed, "clean": clean, "parents": parents},
+        lambda: build_cold_start(run.scale, run.parents, seed=run.seed, clean=clean),
+        resume=run.resume,
     )
-    return {**run, "seconds": round(seconds, 1), "facts": {**facts, "sft_seconds": run["seconds"]}}
-
-
-ARMS = {
-    "cold_start": train_cold_start,
-    "cold_start-messy": partial(train_cold_start, clean=False),
-}
+    save_data(rows, facts, run.output / DATA_FOLDER)
+    run.data_seconds = time.monotonic() - started
+    run.facts |= {**facts, "data_seconds": round(run.data_seconds, 1)}
+    run.recipe = f"{len(rows)} replies of R1-Zero, {'cleaned up' if clean else 'not cleaned up'}"
+    if run.scale.name == "tiny":
+        overrides = {"num_train_epochs": EPOCHS} | overrides
+    options = {"rows": rows, "model": run.parents["base"], "show": run.show, "seed": run.seed}
+    return make_sft_trainer(run.scale, run.output, **options | overrides)

@@ -5,19 +5,32 @@ its pretraining holds the tags, and its problems are made in levels.
 """
 
 import json
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from r1lab.files import write_json
 from r1lab.problems.hub import hub_rows
-from r1lab.prompts import render_prompt
-from r1lab.rewards import grade_many
+from r1lab.rollouts import sample_and_grade
 from r1lab.scale import Scale
-from r1lab.stages.sft import train_sft
+from r1lab.stages.runner import run_trainer
+from r1lab.stages.sft import make_sft_trainer
 
-ROWS = 64  # worked solutions: enough for a form, too few to teach mathematics
-RECORD = "primed.json"  # written last, so a folder without it was cut off by a crash
+# Worked solutions: enough for a form, too few to teach mathematics.
+ROWS = 64
+# Written last, so a folder without it was cut off by a crash.
+RECORD = "primed.json"
+# 64 small steps: batches of 2 and two epochs. The batches of 32 of the other stages would make four steps.
+SMALL_STEPS = {
+    "per_device_train_batch_size": 2,
+    "gradient_accumulation_steps": 1,
+    "num_train_epochs": 2,
+    "learning_rate": 2e-4,
+    "save_strategy": "no",
+}
+# Problems whose pass rates are saved at once. At four samples each that is a batch of 512 completions, see `policy.BATCH`.
+CHUNK = 128
 
 
 def prime_format(
@@ -32,17 +45,13 @@ def prime_format(
     if (output / RECORD).is_file():
         return str(output)
     rows = list(rows) if rows is not None else hub_rows(scale, scale.model, ROWS)[0]
-    # Batches of 2 and two rounds: 64 small steps, where the batches of 32 of the other stages would make four.
-    settings = {
-        "per_device_train_batch_size": 2,
-        "gradient_accumulation_steps": 1,
-        "num_train_epochs": 2,
-        "learning_rate": 2e-4,
-        "save_strategy": "no",
-    }
-    run = train_sft(scale, rows, output, model=scale.model, show=show, **{**settings, **overrides})
-    run["trainer"].save_model(str(output))  # the tokenizer, too
-    write_json({"base": scale.model, "rows": len(rows), "seconds": run["seconds"]}, output / RECORD)
+    trainer = make_sft_trainer(
+        scale, output, rows=rows, model=scale.model, show=show, **SMALL_STEPS | overrides
+    )
+    seconds = run_trainer(trainer)["seconds"]
+    # The tokenizer, too.
+    trainer.save_model(str(output))
+    write_json({"base": scale.model, "rows": len(rows), "seconds": seconds}, output / RECORD)
     return str(output)
 
 
@@ -55,42 +64,41 @@ def pass_rates(
     seed: int = 0,
     file: Path | str | None = None,
 ) -> list[float]:
-    """Of each problem, the share of `samples` completions that are right between the tags: what R1-Zero would pay.
+    """Of each problem, the share of `samples` completions that are right between the tags, as R1-Zero's reward sees it.
 
-    file: where to keep the rates, as JSON by problem id; those already there are not measured again, so that a run that
-    goes on does not pay twice.
+    file: where to keep the rates, as JSON by problem id. They are saved after every CHUNK problems; those already there
+    are not measured again, so that a run that was interrupted goes on where it stopped.
     """
-    known = json.loads(Path(file).read_text(encoding="utf-8")) if file and Path(file).is_file() else {}
-    asked = [problem for problem in problems if problem["id"] not in known]
-    prompts = [
-        render_prompt(problem["prompt"], template=scale.template, language=problem["language"])
-        for problem in asked
-    ]
+    rates = json.loads(Path(file).read_text(encoding="utf-8")) if file and Path(file).is_file() else {}
     limit = scale.max_completion_tokens
-    how = {"samples": samples, "temperature": 1.0, "max_new_tokens": limit, "seed": seed}
-    drawn = policy.generate(prompts, **how) if asked else []
-    texts = [sample.text for group in drawn for sample in group]
-    paid = grade_many(texts, [problem for problem in asked for _ in range(samples)], require_tags=True)
-    for place, problem in enumerate(asked):
-        known[problem["id"]] = sum(map(bool, paid[place * samples : (place + 1) * samples])) / samples
-    if file:
-        write_json(known, file)
-    return [known[problem["id"]] for problem in problems]
+    settings = {"template": scale.template, "samples": samples, "max_new_tokens": limit, "require_tags": True}
+    # Without a file there is nothing to save, so all problems are one chunk.
+    size = CHUNK if file else max(1, len(problems))
+    for start in range(0, len(problems), size):
+        chunk = [problem for problem in problems[start : start + size] if problem["id"] not in rates]
+        # Each chunk has a seed of its own, so that the rates are the same with and without an interruption.
+        groups = sample_and_grade(policy, chunk, seed=seed + start, **settings)
+        for problem, group in zip(chunk, groups, strict=True):
+            rates[problem["id"]] = sum(rollout["correct"] for rollout in group) / samples
+        if file and chunk:
+            write_json(rates, file)
+    return [rates[problem["id"]] for problem in problems]
 
 
 def keep_teachable(
     problems: Sequence[dict], rates: Sequence[float], *, low: float = 0.0, high: float = 1.0
 ) -> list[dict]:
-    """The problems whose pass rate lies strictly between `low` and `high`, the easy ones first.
+    """The problems whose pass rate lies strictly between `low` and `high`, in a fixed random order.
 
     A rate of 0 or 1 makes a group in which all earn the same (DAPO leaves such groups out: Yu et al., 2025). Raises
     ValueError when none is left, because there would be nothing to learn from.
     """
-    order = sorted(range(len(problems)), key=lambda place: (-rates[place], place))
-    kept = [problems[place] for place in order if low < rates[place] < high]
+    kept = [problem for problem, rate in zip(problems, rates, strict=True) if low < rate < high]
     if not kept:
         raise ValueError(
-            f"none of {len(problems)} problems has a pass rate between {low:g} and {high:g}: ask more of them, draw more "
+            f"none of {len(problems)} problems has a pass rate between {low:g} and {high:g}: try more of them, take more "
             "samples, or prime the base longer"
         )
+    # With the easy ones first, the reward of a run would fall while the policy gets better.
+    random.Random(0).shuffle(kept)
     return kept
