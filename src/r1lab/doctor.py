@@ -2,7 +2,6 @@
 
 import os
 import platform
-import statistics
 import sys
 import time
 from collections.abc import Iterator
@@ -84,34 +83,31 @@ def check_step(policy, scale: Scale) -> Iterator[Finding]:
     import torch
 
     from r1lab.problems import load_scale_problems, take_balanced
-    from r1lab.rewards import grade_many
+    from r1lab.rollouts import sample_and_grade
 
     # Sample and grade one batch as a step would.
     problems = take_balanced(load_scale_problems(scale, "train"), scale.groups)
-    prompts = [render_prompt(p["prompt"], template=scale.template, language=p["language"]) for p in problems]
-    settings = {"temperature": 1.0, "max_new_tokens": scale.max_completion_tokens}
+    settings = {"template": scale.template, "samples": scale.group_size, "require_tags": True}
+    settings["max_new_tokens"] = scale.max_completion_tokens
     started = time.time()
-    groups = policy.generate(prompts, samples=scale.group_size, **settings)
+    groups = sample_and_grade(policy, problems, **settings)
     sampling = time.time() - started
-    samples = [sample for group in groups for sample in group]
-    rows = [problem for problem in problems for _ in range(scale.group_size)]
-    graded = iter(grade_many([sample.text for sample in samples], rows, require_tags=True))
-    spread = [statistics.pstdev([float(next(graded)) for _ in group]) for group in groups]
-    mixed = sum(value > 0 for value in spread)
-    found = f"{mixed} of {len(spread)} probe groups hold right and wrong completions (others teach nothing)"
+    rollouts = [rollout for group in groups for rollout in group]
+    mixed = sum(len({rollout["correct"] for rollout in group}) > 1 for group in groups)
+    found = f"{mixed} of {len(groups)} probe groups hold right and wrong completions (others teach nothing)"
     yield mixed > 0, "group std", found
-    cut = sum(sample.truncated for sample in samples) / len(samples)
-    found = f"{cut:.0%} of {len(samples)} probe completions hit {scale.max_completion_tokens} tokens"
+    cut = sum(rollout["truncated"] for rollout in rollouts) / len(rollouts)
+    found = f"{cut:.0%} of {len(rollouts)} probe completions hit {scale.max_completion_tokens} tokens"
     yield cut < 0.25, "truncated", found
 
     # The largest batch that a step may hold, forward and backward.
     length = scale.max_prompt_tokens + scale.max_completion_tokens
-    count = scale.micro_batch or len(samples)
+    count = scale.micro_batch or len(rollouts)
     ids = torch.full((count, length), policy.tokenizer.pad_token_id, device=policy.model.device)
     started = time.time()
     logits = policy.model(input_ids=ids, logits_to_keep=scale.max_completion_tokens).logits
     logits.float().logsumexp(-1).mean().backward()
-    learning = (time.time() - started) * (scale.groups * scale.group_size // count)
+    learning = (time.time() - started) * (len(rollouts) // count)
     policy.model.zero_grad(set_to_none=True)
     found = f"{count} x {length} tokens, forward and backward: {peak_memory()} at the peak"
     yield True, "longest sample", found
