@@ -25,7 +25,7 @@ from r1lab.problems import load_problems
 from r1lab.scale import DATA, get_scale
 
 GOAL = 0.75
-RACE_STEPS, FIRST_LOOK, LOOK_EVERY, LOOK_SAMPLES = 160, 40, 5, 2
+RACE_STEPS, FIRST_TEST, TEST_EVERY, TEST_SAMPLES = 160, 40, 5, 2
 
 
 def load_example():
@@ -86,9 +86,9 @@ def bench_sampling(turns: int) -> dict:
     for turn in range(turns + 1):
         texts = [policy.render(row["prompt"]) for row in problems[8 * turn : 8 * turn + 8] for _ in range(8)]
         ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
-        how = {"ends": ends, "max_new_tokens": 96, "seed": turn}
+        settings = {"ends": ends, "max_new_tokens": 96, "seed": turn}
         trl.append(seconds_of(lambda ids=ids: trainer._generate_single_turn(ids, None, {}, 8)))
-        ours.append(seconds_of(lambda ids=ids, how=how: engine.generate(model, ids, **how)))
+        ours.append(seconds_of(lambda ids=ids, settings=settings: engine.generate(model, ids, **settings)))
     return compare(trl[1:], ours[1:])  # the first turn warms up
 
 
@@ -121,14 +121,18 @@ def race(seed: int) -> dict:
     steps = load_example().train(model, tokenizer, steps=RACE_STEPS, seed=seed)
     for step in range(1, RACE_STEPS + 1):
         seconds += seconds_of(lambda: next(steps))
-        if step < FIRST_LOOK or step % LOOK_EVERY:
+        if step < FIRST_TEST or step % TEST_EVERY:
             continue
-        how = {"greedy": False, "samples": LOOK_SAMPLES, "ks": (), "max_new_tokens": 192, "seed": step}
-        metrics = evaluate(Policy(model, tokenizer), problems, **how)["overall"]
-        right, form = metrics["sampled_accuracy"]["value"], metrics["format_rate"]["value"]
-        curve.append({"step": step, "seconds": round(seconds, 1), "accuracy": right, "format": form})
-        print(f"seed {seed}, step {step}: {right:.1%} right, {form:.0%} well formed, {seconds:.0f} s")
-        if right >= GOAL:
+        settings = {"greedy": False, "samples": TEST_SAMPLES, "ks": (), "max_new_tokens": 192, "seed": step}
+        metrics = evaluate(Policy(model, tokenizer), problems, **settings)["overall"]
+        accuracy, format_rate = metrics["sampled_accuracy"]["value"], metrics["format_rate"]["value"]
+        curve.append(
+            {"step": step, "seconds": round(seconds, 1), "accuracy": accuracy, "format": format_rate}
+        )
+        print(
+            f"seed {seed}, step {step}: {accuracy:.1%} right, {format_rate:.0%} well formed, {seconds:.0f} s"
+        )
+        if accuracy >= GOAL:
             break
     reached = curve[-1]["accuracy"] >= GOAL
     return {"seed": seed, "reached": reached, "steps": step, "seconds": round(seconds, 1), "curve": curve}
