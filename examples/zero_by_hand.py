@@ -113,9 +113,9 @@ def log_probabilities(model, prompt: list[int], completions: list[torch.Tensor])
     states = model.model(ids[None], **inputs).last_hidden_state
     # The state at a token predicts the next token. The first token of every completion is predicted by the end of the
     # prompt, each later one by the token before it.
-    places = torch.arange(start, len(ids)) - 1
-    places[lengths.cumsum(0) - lengths] = start - 1
-    states = states[0].index_select(0, places)  # states[0, places] would add gradients in no fixed order
+    indices = torch.arange(start, len(ids)) - 1
+    indices[lengths.cumsum(0) - lengths] = start - 1
+    states = states[0].index_select(0, indices)  # states[0, indices] would add gradients in no fixed order
     return model.lm_head(states).log_softmax(-1).gather(-1, ids[start:, None])[:, 0]
 
 

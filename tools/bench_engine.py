@@ -25,7 +25,7 @@ from r1lab.problems import load_problems
 from r1lab.scale import DATA, get_scale
 
 GOAL = 0.75
-RACE_STEPS, FIRST_LOOK, LOOK_EVERY, LOOK_SAMPLES = 160, 40, 5, 2
+RACE_STEPS, FIRST_TEST, TEST_EVERY, TEST_SAMPLES = 160, 40, 5, 2
 
 
 def load_example():
@@ -121,14 +121,18 @@ def race(seed: int) -> dict:
     steps = load_example().train(model, tokenizer, steps=RACE_STEPS, seed=seed)
     for step in range(1, RACE_STEPS + 1):
         seconds += seconds_of(lambda: next(steps))
-        if step < FIRST_LOOK or step % LOOK_EVERY:
+        if step < FIRST_TEST or step % TEST_EVERY:
             continue
-        settings = {"greedy": False, "samples": LOOK_SAMPLES, "ks": (), "max_new_tokens": 192, "seed": step}
+        settings = {"greedy": False, "samples": TEST_SAMPLES, "ks": (), "max_new_tokens": 192, "seed": step}
         metrics = evaluate(Policy(model, tokenizer), problems, **settings)["overall"]
-        right, form = metrics["sampled_accuracy"]["value"], metrics["format_rate"]["value"]
-        curve.append({"step": step, "seconds": round(seconds, 1), "accuracy": right, "format": form})
-        print(f"seed {seed}, step {step}: {right:.1%} right, {form:.0%} well formed, {seconds:.0f} s")
-        if right >= GOAL:
+        accuracy, format_rate = metrics["sampled_accuracy"]["value"], metrics["format_rate"]["value"]
+        curve.append(
+            {"step": step, "seconds": round(seconds, 1), "accuracy": accuracy, "format": format_rate}
+        )
+        print(
+            f"seed {seed}, step {step}: {accuracy:.1%} right, {format_rate:.0%} well formed, {seconds:.0f} s"
+        )
+        if accuracy >= GOAL:
             break
     reached = curve[-1]["accuracy"] >= GOAL
     return {"seed": seed, "reached": reached, "steps": step, "seconds": round(seconds, 1), "curve": curve}

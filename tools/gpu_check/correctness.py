@@ -34,11 +34,11 @@ def compare_with_float64(
     dtype, loss: str, level: str, off_policy: bool, vocabulary: int, device: str
 ) -> dict:
     """The errors of one case. One completion is all padding, one has advantage 0. The head is frozen in float16."""
-    draw = torch.Generator(device).manual_seed(vocabulary)
-    hidden = torch.randn(4, 6, 64, generator=draw, device=device).to(dtype).requires_grad_()
-    weight = (torch.randn(vocabulary, 64, generator=draw, device=device) * 3 / 8).to(dtype)
+    generator = torch.Generator(device).manual_seed(vocabulary)
+    hidden = torch.randn(4, 6, 64, generator=generator, device=device).to(dtype).requires_grad_()
+    weight = (torch.randn(vocabulary, 64, generator=generator, device=device) * 3 / 8).to(dtype)
     weight.requires_grad_(dtype != torch.float16)
-    ids = torch.randint(vocabulary, (4, 6), generator=draw, device=device)
+    ids = torch.randint(vocabulary, (4, 6), generator=generator, device=device)
     mask = torch.arange(6, device=device) < torch.tensor([6, 4, 0, 3], device=device)[:, None]
     advantages = torch.tensor([1.0, -0.5, 0.7, 0.0], device=device)
     spec = GRPOSpec(loss, level, beta=0.04 if off_policy else 0.0, max_completion_length=8)

@@ -112,12 +112,12 @@ def step_of(model, scale, length: int, kernel: bool, steps: int, device: str) ->
     from r1lab.stages.trainer import KernelGRPOTrainer
 
     vocabulary = model.config.vocab_size
-    draw = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
 
     def rollouts(prompts, trainer) -> dict:
-        asked = torch.randint(2, vocabulary, (PROMPT,), generator=draw).tolist()
-        ids = torch.randint(2, vocabulary, (len(prompts), length), generator=draw).tolist()
-        return {"prompt_ids": [asked] * len(prompts), "completion_ids": ids, "logprobs": None}
+        prompt = torch.randint(2, vocabulary, (PROMPT,), generator=generator).tolist()
+        ids = torch.randint(2, vocabulary, (len(prompts), length), generator=generator).tolist()
+        return {"prompt_ids": [prompt] * len(prompts), "completion_ids": ids, "logprobs": None}
 
     def every_second(completions, **_) -> list[float]:
         return [float(i % 2) for i in range(len(completions))]

@@ -52,7 +52,7 @@ def smollm2(record, device: str) -> None:
     held_out, rows = rows[: 200 if gpu else 4], rows[200 if gpu else 4 :]
     policy = Policy(model, tokenizer)
 
-    def ask(label: str) -> float:
+    def test_policy(label: str) -> float:
         settings = {
             "samples": 2,
             "ks": (),
@@ -61,7 +61,7 @@ def smollm2(record, device: str) -> None:
         }
         overall = evaluate(policy, held_out, **settings)["overall"]
         names = ("greedy_accuracy", "sampled_accuracy", "rewarded_accuracy", "format_rate", "mean_tokens")
-        record.add(asked=label, problems=len(held_out), **{name: overall[name]["value"] for name in names})
+        record.add(tested=label, problems=len(held_out), **{name: overall[name]["value"] for name in names})
         return overall["sampled_accuracy"]["value"]
 
     with tempfile.TemporaryDirectory() as output:
@@ -81,7 +81,7 @@ def smollm2(record, device: str) -> None:
         )
         sft.remove_callback(PrinterCallback)
         sft.train()
-        before = ask("after priming on 128 worked stories")
+        before = test_policy("after priming on 128 worked stories")
         rewards = zero_rewards()
 
         def sample_merged(prompts: list, trainer) -> dict[str, list]:
@@ -102,7 +102,7 @@ def smollm2(record, device: str) -> None:
             train_dataset=Dataset.from_list(to_training_rows(rows[128 if gpu else 0 :], scale.template)),
             processing_class=tokenizer,
             rollout_func=sample_merged,
-            # Of the step's 90 seconds, the imports before this function take 5 and the questions after it 6.
+            # Of the step's 90 seconds, the imports before this function take 5 and the test after it 6.
             callbacks=[clock(lambda *_: None, (), until=began + 72 if gpu else math.inf)],
         )
         trainer.remove_callback(PrinterCallback)
@@ -115,7 +115,7 @@ def smollm2(record, device: str) -> None:
         mean_lengths=[row["completions/mean_length"] for row in history],
         tokens_per_second=lengths / sum(row["step_time"] for row in history),
     )
-    after = ask(f"after {len(history)} steps of GRPO")
+    after = test_policy(f"after {len(history)} steps of GRPO")
     record.claim(
         "a real language model learns by GRPO: sampled accuracy rises",
         after > before,

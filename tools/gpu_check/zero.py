@@ -29,7 +29,7 @@ def zero(record, device: str, dtype: str) -> None:
         trainer = make_zero_trainer(scale, folder, seed=0, use_cpu=not gpu, save_strategy="no")
         policy = Policy(trainer.model, trainer.processing_class)
 
-        def ask(step: int, seconds: float) -> None:
+        def test_policy(step: int, seconds: float) -> None:
             report = evaluate(
                 policy, problems, greedy=False, samples=2, ks=(), max_new_tokens=scale.longest_answer
             )
@@ -38,7 +38,7 @@ def zero(record, device: str, dtype: str) -> None:
 
         # Of the step's 110 seconds, the imports before this function take 5 and the test after the training 20.
         until = began + 80 if gpu else math.inf
-        trainer.add_callback(clock(ask, MARKS if gpu else (2,), until))
+        trainer.add_callback(clock(test_policy, MARKS if gpu else (2,), until))
         run_trainer(trainer)
         test = load_problems("test")[: None if gpu else 8]
         report = evaluate(policy, test, samples=2 if gpu else 1, ks=(), max_new_tokens=scale.longest_answer)
@@ -62,8 +62,8 @@ def cpu_lowest() -> float:
     return min(run["report"]["overall"]["sampled_accuracy"]["low"] for run in runs)
 
 
-def clock(ask, marks, until: float = math.inf):
-    """A callback that adds up the seconds of training steps, calls `ask` after the steps in `marks`, and ends the run when
+def clock(after_step, marks, until: float = math.inf):
+    """A callback that adds up the seconds of training steps, calls `after_step` after the steps in `marks`, and ends the run when
     `time.perf_counter` passes `until`."""
     from transformers import TrainerCallback
 
@@ -78,7 +78,7 @@ def clock(ask, marks, until: float = math.inf):
                 torch.cuda.synchronize()
             Clock.spent += time.perf_counter() - Clock.began
             if state.global_step in marks:
-                ask(state.global_step, round(Clock.spent, 2))
+                after_step(state.global_step, round(Clock.spent, 2))
             control.should_training_stop |= time.perf_counter() > until
 
     return Clock()
