@@ -13,16 +13,21 @@ from r1lab.policy import load_model
 from r1lab.problems import load_problems
 from r1lab.prompts import format_completion
 from r1lab.scale import SCALES
-from r1lab.stages import distill, sft, stopwatch
+from r1lab.stages import distill, sft, stopwatch, zero
 from r1lab.stages.checkpoints import find_stage, save_stage
 from r1lab.stages.config import make_on_policy_args
-from r1lab.stages.distill import BUDGET, drop_reasoning, equal_seconds, keep_correct, sample_traces
 from r1lab.stages.runner import Run, train_stage
 from r1lab.stages.stopwatch import Stopwatch
 
 SMALL = replace(SCALES["tiny"], groups=2, group_size=4, max_completion_tokens=24)
 SMALL_BATCH = {"per_device_train_batch_size": 8}
 TRAIN = load_problems("train")
+
+
+@pytest.fixture(autouse=True)
+def few_problems(monkeypatch):
+    """Rendering all training problems takes seconds."""
+    monkeypatch.setattr(zero, "load_scale_problems", lambda scale, split: TRAIN[::20])
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +72,7 @@ def test_the_student_is_small_and_has_the_tokens_of_the_teacher():
 
 
 def test_traces_are_of_training_problems_and_follow_their_seed(teacher):
-    first, again, other = (sample_traces(SMALL, teacher, prompts=4, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (distill.sample_traces(SMALL, teacher, prompts=4, seed=seed) for seed in (0, 0, 1))
     assert first == again and first != other
     assert {row["prompt"] for row in first} <= {row["prompt"] for row in TRAIN}
 
@@ -86,14 +91,11 @@ def test_a_right_answer_that_was_cut_off_or_untagged_is_not_learned(teacher, mon
         return [[SimpleNamespace(text=text, tokens=9, truncated=i == 2)] for i, text in enumerate(texts)]
 
     monkeypatch.setattr("r1lab.policy.Policy.generate", generate)
-    sampled = sample_traces(SMALL, teacher, prompts=5)
-    assert keep_correct(sampled) == sampled[:1]
-    assert drop_reasoning(sampled[:1])[0]["completion"].startswith("<answer>")
-
-
-def test_the_control_keeps_the_answer_and_drops_the_reasoning():
-    row = {"prompt": "q", "completion": format_completion("First 1+1=2.", "2"), "correct": True}
-    assert drop_reasoning([row]) == [{**row, "completion": "<answer>2</answer>"}]
+    sampled = distill.sample_traces(SMALL, teacher, prompts=5)
+    assert distill.keep_correct(sampled) == sampled[:1]
+    solution = next(row["solution"] for row in TRAIN if row["id"] == sampled[0]["id"])
+    control = {**sampled[0], "completion": f"<answer>{solution}</answer>"}
+    assert distill.drop_reasoning(sampled[:1]) == [control]
 
 
 def test_nothing_right_is_refused_before_any_training(tmp_path, teacher, traces):
@@ -192,11 +194,11 @@ def test_unknown_settings_are_refused(new_run, tmp_path):
 
 # ------------------------------------------------------------------------------------------------- the clock
 def test_a_rival_gets_the_seconds_of_the_run_beside_it(tmp_path, new_run):
-    assert equal_seconds(tmp_path / "distill-rl") == BUDGET
+    assert distill.equal_seconds(tmp_path / "distill-rl") == distill.BUDGET
     (tmp_path / "distill").mkdir()
     (tmp_path / "distill" / "stage.json").write_text(json.dumps({"stage": "distill", "seconds": 12.5}))
-    assert equal_seconds(tmp_path / "distill-rl") == 12.5
-    assert equal_seconds(tmp_path / "distill-rl", 3.0) == 3.0
+    assert distill.equal_seconds(tmp_path / "distill-rl") == 12.5
+    assert distill.equal_seconds(tmp_path / "distill-rl", 3.0) == 3.0
     run = new_run()
     distill.make_trainer(run, method="rl", budget=5.0, longer=3, looks=0)
     assert run.stopwatch.budget == run.facts["budget"] == 15.0
