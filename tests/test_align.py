@@ -1,7 +1,6 @@
 """The alignment stage: pairs, the reward model, which prompt gets which reward, and a few steps of each variant."""
 
 import json
-import pickle
 import random
 from dataclasses import replace
 from types import SimpleNamespace
@@ -9,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 
 from r1lab.problems import load_general, load_problems
-from r1lab.rewards import make_reward
 from r1lab.rewards.general import answers_well
 from r1lab.scale import DATA, SCALES
 from r1lab.stages import align, general, preference
@@ -159,7 +157,7 @@ def test_each_reward_scores_its_own_rows_and_the_answer_sheet_is_not_rewarded(un
     assert weights["preference"] > 2 * (weights["helpfulness_proxy"] + weights["harmlessness_proxy"])
 
 
-def test_a_restricted_reward_sees_its_rows_keeps_its_name_and_can_be_pickled():
+def test_a_restricted_reward_sees_its_rows_and_keeps_its_name():
     seen = []
 
     class Inner:
@@ -174,8 +172,6 @@ def test_a_restricted_reward_sees_its_rows_keeps_its_name_and_can_be_pickled():
     assert reward(["a", "b"], verifier=["code", "general"], **columns) == [None, 1.0]
     assert reward(["a", "b"], verifier=["code", "math"], **columns) == [None, None]
     assert reward.__name__ == "inner" and seen == [(["b"], [2], "state")]
-    again = pickle.loads(pickle.dumps(align.RestrictedReward(make_reward("format"), general=False)))
-    assert again(["a", "b"], verifier=["general", "math"]) == [None, 0.0]
 
 
 @pytest.mark.parametrize(("reply", "score"), [("good", 1.0), ("poor", 0.0)])

@@ -1,7 +1,6 @@
 """The distillation stage on the real trainers, a few steps at a time; the whole run is in notebook 09."""
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,10 +9,10 @@ import pytest
 import torch
 
 from r1lab.policy import load_model
-from r1lab.problems import load_problems
+from r1lab.problems import load_general, load_problems
 from r1lab.prompts import format_completion
 from r1lab.scale import SCALES
-from r1lab.stages import distill, sft, stopwatch, zero
+from r1lab.stages import distill, general, sft, stopwatch, zero
 from r1lab.stages.checkpoints import find_stage, save_stage
 from r1lab.stages.config import make_on_policy_args
 from r1lab.stages.runner import Run, train_stage
@@ -170,17 +169,19 @@ def test_a_rival_leaves_the_folder_of_another_run_alone(tmp_path, teacher):
     assert (tmp_path / "checkpoint-1").is_dir()
 
 
-def test_one_student_is_loaded_and_its_curve_is_measured_with_it(new_run, traces, monkeypatch):
+def test_one_student_is_loaded_and_all_is_measured_with_it(tmp_path, teacher, traces, monkeypatch):
     monkeypatch.setattr(stopwatch, "PROBLEMS", 4)
+    monkeypatch.setattr(general, "load_general", lambda split, scale=None: load_general(split)[:4])
     loaded = []
     for module in (distill, sft):
         load = module.load_trainable
         monkeypatch.setattr(
             module, "load_trainable", lambda *which, load=load: loaded.append(which[1]) or load(*which)
         )
-    run = new_run()
-    distill.make_trainer(run, looks=1, max_steps=1, **SMALL_BATCH).train()
-    assert len(loaded) == 1 and [point["step"] for point in run.stopwatch.curve] == [0, 1]
+    options = {"folders": {"align": teacher}, "looks": 1, "max_steps": 1, **SMALL_BATCH}
+    facts = train_stage("distill", SMALL, tmp_path, **options)["facts"]
+    assert len(loaded) == 1 and [point["step"] for point in facts["curve"]] == [0, 1]
+    assert facts["general"]["n"] == 4
 
 
 def test_unknown_settings_are_refused(new_run, tmp_path):
@@ -204,36 +205,47 @@ def test_a_rival_gets_the_seconds_of_the_run_beside_it(tmp_path, new_run):
     assert run.stopwatch.budget == run.facts["budget"] == 15.0
 
 
-def steps_of(watch: Stopwatch, count: int, max_steps: int) -> SimpleNamespace:
-    """Drive a stopwatch through `count` steps of a training, and return the trainer's control."""
-    state, control = (
-        SimpleNamespace(global_step=0, max_steps=max_steps),
-        SimpleNamespace(should_training_stop=False),
-    )
-    watch.on_train_begin(None, state, control)
-    for state.global_step in range(1, count + 1):
-        watch.on_step_end(None, state, control)
-    return control
+@pytest.fixture
+def train_by_clock(monkeypatch):
+    """Drives a stopwatch through a training whose steps take a second each, and validation a hundred."""
+    clock = SimpleNamespace(now=0.0)
 
-
-def test_the_clock_stands_still_during_validation(tmp_path, monkeypatch):
-    def slow(*args, **options):
-        time.sleep(0.1)
+    def evaluate(*args, **options):
+        clock.now += 100
         return {"overall": {f"{name}_accuracy": {"value": 0.5} for name in ("greedy", "sampled")}}
 
-    monkeypatch.setattr(stopwatch, "evaluate", slow)
+    def train(watch: Stopwatch, steps: int, max_steps: int) -> bool:
+        control = SimpleNamespace(should_training_stop=False)
+        state = SimpleNamespace(global_step=0, max_steps=max_steps)
+        watch.on_train_begin(None, state, control)
+        while state.global_step < steps and not control.should_training_stop:
+            state.global_step += 1
+            clock.now += 1
+            watch.on_step_end(None, state, control)
+        watch.on_save(None, state, control)
+        watch.on_train_end(None, state, control)
+        return control.should_training_stop
+
+    monkeypatch.setattr(stopwatch, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(stopwatch, "evaluate", evaluate)
+    return train
+
+
+def test_the_clock_stands_still_during_validation(tmp_path, train_by_clock):
     watch = Stopwatch(SMALL, tmp_path, spent=10.0, looks=3)
-    control = steps_of(watch, 4, 4)
-    watch.on_train_end(None, None, control)
-    assert [point["step"] for point in watch.curve] == [0, 2, 3, 4]
-    assert 10.0 <= watch.spent < 10.1, "validation was counted"
-    assert all(10.0 <= point["seconds"] <= 10.1 for point in watch.curve)
-    assert control.should_training_stop
+    assert train_by_clock(watch, 4, 4) and watch.spent == 14.0
+    assert [(point["step"], point["seconds"]) for point in watch.curve] == [
+        (0, 10),
+        (2, 12),
+        (3, 13),
+        (4, 14),
+    ]
 
 
-def test_a_clock_goes_on_from_where_it_was_saved(tmp_path):
-    watch = Stopwatch(SMALL, tmp_path, spent=50.0, looks=0)
-    assert not steps_of(watch, 1, 2).should_training_stop and watch.seconds >= 50.0
-    watch.on_save(None, None, None)
-    assert 50.0 <= Stopwatch(SMALL, tmp_path, looks=0, resume=True).spent < 51.0
+def test_a_run_ends_with_its_budget_also_after_it_was_resumed(tmp_path, train_by_clock):
+    watch = Stopwatch(SMALL, tmp_path, budget=5.0, looks=1)
+    assert not train_by_clock(watch, 3, 100) and watch.spent == 3.0
+    resumed = Stopwatch(SMALL, tmp_path, budget=5.0, looks=1, resume=True)
+    assert train_by_clock(resumed, 100, 100) and resumed.spent == 5.0
+    assert [point["seconds"] for point in resumed.curve] == [0, 5]
     assert Stopwatch(SMALL, tmp_path, looks=0).spent == 0.0
