@@ -1,39 +1,19 @@
 """The alignment stage: pairs, the reward model, which prompt gets which reward, and a few steps of each variant."""
 
 import json
-import pickle
 import random
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
-from r1lab.problems import load_general
-from r1lab.rewards import make_reward
+from r1lab.problems import load_general, load_problems
 from r1lab.rewards.general import answers_well
 from r1lab.scale import DATA, SCALES
 from r1lab.stages import align, general, preference
-from r1lab.stages.align import (
-    AnsweredWell,
-    RestrictedReward,
-    StopWhenFalling,
-    align_dataset,
-    align_rewards,
-    curve,
-)
 from r1lab.stages.checkpoints import RECORD
 from r1lab.stages.config import make_dpo_args
-from r1lab.stages.preference import (
-    LOWEST_LOGIT,
-    PreferenceReward,
-    corrupt,
-    length_biased_pairs,
-    load_classifier,
-    pair_accuracy,
-    preference_pairs,
-    train_reward_model,
-)
-from r1lab.stages.runner import train_stage
+from r1lab.stages.runner import Run, train_stage
 
 SMALL = replace(SCALES["tiny"], groups=4, group_size=4, max_completion_tokens=24)
 BASE = DATA / "models" / "tiny-base"
@@ -44,10 +24,16 @@ FEW = [row for rows in ENGLISH.values() for row in (rows[0], rows[-1])]
 QUICK = {"max_steps": 2, "save_strategy": "no"}
 
 
+@pytest.fixture(autouse=True)
+def few_problems(monkeypatch):
+    """Rendering all training problems takes seconds."""
+    monkeypatch.setattr(align, "load_scale_problems", lambda scale, split: load_problems(split)[:200])
+
+
 @pytest.fixture(scope="module")
 def untrained():
     """An untrained reward model: enough for everything but the order of its scores."""
-    return PreferenceReward(*load_classifier(BASE), "bare", raw=True)
+    return preference.PreferenceReward(*preference.load_classifier(BASE), "bare", raw=True)
 
 
 @pytest.fixture
@@ -64,7 +50,7 @@ def sft2(tmp_path):
 # ------------------------------------------------------------------------------------------------------- pairs
 def test_the_chosen_reply_is_good_and_the_rejected_one_is_not():
     rows = {row["prompt"]: row for row in TRAIN}
-    pairs = preference_pairs(TRAIN)
+    pairs = preference.preference_pairs(TRAIN)
     assert len(pairs) == 3 * len(TRAIN)
     for pair in pairs:
         row = rows[pair["prompt"]]
@@ -72,17 +58,17 @@ def test_the_chosen_reply_is_good_and_the_rejected_one_is_not():
         # A greeting may be returned in more than one way, and not every fault spoils a reply.
         if row["kind"] != "greeting" and pair["why"] != "garbled":
             assert not answers_well(pair["rejected"], row), pair
-    assert pairs == preference_pairs(TRAIN) != preference_pairs(TRAIN, 1)
+    assert pairs == preference.preference_pairs(TRAIN) != preference.preference_pairs(TRAIN, 1)
 
 
 def test_a_corrupt_text_is_another_text():
     rng = random.Random(0)
     for text in ("Hello! How can I help you today?", "Sure! First get ready, then begin.", "aa aa"):
-        assert all(corrupt(text, rng) != text for _ in range(200))
+        assert all(preference.corrupt(text, rng) != text for _ in range(200))
 
 
 def test_a_length_biased_rater_prefers_more_words_to_the_same_good_reply():
-    pairs = length_biased_pairs(TRAIN, share=0.25)
+    pairs = preference.length_biased_pairs(TRAIN, share=0.25)
     longer = [pair for pair in pairs if pair["why"] == "longer"]
     assert len(longer) == len(TRAIN) // 4 and len(pairs) == 3 * len(TRAIN) + len(longer)
     assert all(pair["chosen"].startswith(pair["rejected"] + " ") for pair in longer)
@@ -97,14 +83,14 @@ def test_a_model_that_is_no_safetensors_is_not_loaded(tmp_path):
     model.config.save_pretrained(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
     with pytest.raises(ValueError, match=r"no model\.safetensors can be read in .*: save the model again"):
-        load_classifier(tmp_path)
+        preference.load_classifier(tmp_path)
 
 
 def test_an_empty_reply_scores_lowest_and_squashing_keeps_the_order(untrained):
     texts = ["Hello! How can I help you today?", "What.", "", "  \n"]
     raw = untrained.score(["Hello!"] * 4, texts, ["en"] * 4)
-    assert raw[2] == raw[3] == LOWEST_LOGIT < min(raw[:2])
-    squashed = PreferenceReward(untrained.model, untrained.tokenizer, "bare")
+    assert raw[2] == raw[3] == preference.LOWEST_LOGIT < min(raw[:2])
+    squashed = preference.PreferenceReward(untrained.model, untrained.tokenizer, "bare")
     scores = squashed(texts, question=["Hello!"] * 4, language=["en"] * 4)
     assert all(0 <= score <= 1 for score in scores)
     assert (scores[0] > scores[1]) == (raw[0] > raw[1])
@@ -120,14 +106,11 @@ def test_no_text_makes_the_reward_model_raise(untrained):
         untrained(["Hi."], language=["en"])
 
 
-def test_a_score_does_not_depend_on_its_batch(untrained, monkeypatch):
+def test_a_score_depends_neither_on_its_batch_nor_on_what_is_cut_off(untrained, monkeypatch):
     columns = [[row[key] for row in TRAIN[::40]] for key in ("prompt", "good", "language")]
     together = untrained.score(*columns)
     monkeypatch.setattr(preference, "BATCH", 2)
     assert untrained.score(*columns) == pytest.approx(together, abs=1e-4)
-
-
-def test_a_reply_that_is_cut_has_no_end_token(untrained):
     end = untrained.tokenizer.eos_token_id
     assert untrained.encode("Hello!", "Hi.", "en")[-1] == end
     assert untrained.encode("Hello!", "word " * 200, "en")[-1] != end
@@ -135,18 +118,18 @@ def test_a_reply_that_is_cut_has_no_end_token(untrained):
 
 @pytest.mark.slow
 def test_training_teaches_the_pairs_and_resuming_loads_what_was_finished(tmp_path):
-    pairs = preference_pairs(FEW)
+    pairs = preference.preference_pairs(FEW)
     settings = {"num_train_epochs": 12, "learning_rate": 1e-3, "warmup_steps": 0}
-    reward = train_reward_model(SMALL, pairs, BASE, tmp_path / "rm", **settings)
-    assert pair_accuracy(reward, pairs) == 1.0
-    again = train_reward_model(SMALL, [], "nowhere", tmp_path / "rm", resume=True)
+    reward = preference.train_reward_model(SMALL, pairs, BASE, tmp_path / "rm", **settings)
+    assert preference.pair_accuracy(reward, pairs) == 1.0
+    again = preference.train_reward_model(SMALL, [], "nowhere", tmp_path / "rm", resume=True)
     columns = [[pair[key] for pair in pairs] for key in ("prompt", "chosen", "language")]
     assert again.score(*columns) == pytest.approx(reward.score(*columns), abs=1e-4)
 
 
 # ------------------------------------------------------------------------------- which prompt gets which reward
 def test_each_reward_scores_its_own_rows_and_the_answer_sheet_is_not_rewarded(untrained):
-    rewards = align_rewards(untrained)
+    rewards = align.align_rewards(untrained)
     row = ENGLISH["harmful"][0]
     request = {**row, "question": row["prompt"], "verifier": "general", "solution": "", "tests": ""}
     problem = {
@@ -174,7 +157,7 @@ def test_each_reward_scores_its_own_rows_and_the_answer_sheet_is_not_rewarded(un
     assert weights["preference"] > 2 * (weights["helpfulness_proxy"] + weights["harmlessness_proxy"])
 
 
-def test_a_restricted_reward_sees_its_rows_keeps_its_name_and_can_be_pickled():
+def test_a_restricted_reward_sees_its_rows_and_keeps_its_name():
     seen = []
 
     class Inner:
@@ -184,28 +167,28 @@ def test_a_restricted_reward_sees_its_rows_keeps_its_name_and_can_be_pickled():
             seen.append((completions, solution, trainer_state))
             return [1.0] * len(completions)
 
-    reward = RestrictedReward(Inner(), general=True)
+    reward = align.RestrictedReward(Inner(), general=True)
     columns = {"solution": [1, 2], "trainer_state": "state"}
     assert reward(["a", "b"], verifier=["code", "general"], **columns) == [None, 1.0]
     assert reward(["a", "b"], verifier=["code", "math"], **columns) == [None, None]
     assert reward.__name__ == "inner" and seen == [(["b"], [2], "state")]
-    again = pickle.loads(pickle.dumps(RestrictedReward(make_reward("format"), general=False)))
-    assert again(["a", "b"], verifier=["general", "math"]) == [None, 0.0]
 
 
 @pytest.mark.parametrize(("reply", "score"), [("good", 1.0), ("poor", 0.0)])
 def test_the_answer_sheet_knows_good_replies_of_every_kind(reply, score):
     rows = TRAIN[::50]
     columns = {key: [row[key] for row in rows] for key in ("language", "kind", "good")}
-    scores = AnsweredWell()([row[reply] for row in rows], question=[row["prompt"] for row in rows], **columns)
+    scores = align.AnsweredWell()(
+        [row[reply] for row in rows], question=[row["prompt"] for row in rows], **columns
+    )
     assert scores == [score] * len(rows) and {row["kind"] for row in rows} >= {"harmful", "how_to"}
 
 
-@pytest.mark.parametrize("share", [0.2, 0.5, 1.0])
+@pytest.mark.parametrize("share", [0.5, 0.8, 1.0])
 def test_general_prompts_make_up_their_share(share):
-    rows = align_dataset(SCALES["tiny"], share)
+    rows = align.align_dataset(SCALES["tiny"], share)
     questions = [row["question"] for row in rows if row["verifier"] == "general"]
-    assert len(questions) / len(rows) == pytest.approx(share, abs=0.001)
+    assert len(questions) / len(rows) == pytest.approx(share, abs=0.002)
     unseen = sorted(row["prompt"] for row in load_general("preference"))
     assert set(questions) == set(unseen) and not set(unseen) & {row["prompt"] for row in TRAIN}
     if share == 1.0:
@@ -227,7 +210,7 @@ def test_a_run_stops_when_the_check_falls_and_only_then(values, drop, expected):
     for step, value in enumerate(values):
         # As after a crash, each step has a new callback. It must remember from the log alone.
         callback, control = (
-            StopWhenFalling("check", window=2, drop=drop),
+            align.StopWhenFalling("check", window=2, drop=drop),
             SimpleNamespace(should_training_stop=False),
         )
         history.append({"loss": 1.0} if value is None else {"check": value})
@@ -237,21 +220,12 @@ def test_a_run_stops_when_the_check_falls_and_only_then(values, drop, expected):
     assert stopped == expected
 
 
-@pytest.mark.parametrize(
-    ("history", "points"),
-    [
-        (
-            [{"step": n, "reward": 1.0, "rewards/preference/mean": n, "kl": 0.5} for n in range(1, 8)],
-            [{"step": 5, "preference": 3.0, "kl": 0.5}, {"step": 7, "preference": 6.5, "kl": 0.5}],
-        ),
-        (
-            [{"step": 1, "rewards/margins": 0.5, "logps/chosen": -1.0}, {"step": 1, "train_runtime": 3.0}],
-            [{"step": 1, "margin": 0.5, "chosen": -1.0}],
-        ),
-    ],
-)
-def test_curves_are_means_over_a_few_steps(history, points):
-    assert curve(history) == points
+def test_curves_are_means_over_a_few_steps():
+    grpo = [{"step": n, "reward": 1.0, "rewards/preference/mean": n, "kl": 0.5} for n in range(1, 8)]
+    points = [{"step": 5, "preference": 3.0, "kl": 0.5}, {"step": 7, "preference": 6.5, "kl": 0.5}]
+    assert align.curve(grpo) == points
+    dpo = [{"step": 1, "rewards/margins": 0.5, "logps/chosen": -1.0}, {"step": 1, "train_runtime": 3.0}]
+    assert align.curve(dpo) == [{"step": 1, "margin": 0.5, "chosen": -1.0}]
 
 
 # ------------------------------------------------------------------------------------------------- a few steps
@@ -288,6 +262,17 @@ def test_a_missing_parent_and_an_unknown_field_are_refused(tmp_path):
         train_stage("align", SMALL, tmp_path / "out", folders={"reject": tmp_path / "nowhere"})
     with pytest.raises(ValueError, match="no field bad_name"):
         make_dpo_args(SMALL, tmp_path, bad_name=1)
+
+
+@pytest.mark.parametrize("dpo", [False, True])
+def test_a_large_scale_does_not_learn_from_the_general_prompts_of_the_tiny_world(tmp_path, monkeypatch, dpo):
+    run = Run("align", SCALES["t4"], tmp_path, {"reject": "no model is loaded"})
+    monkeypatch.delenv("R1LAB_GENERAL", raising=False)
+    with pytest.raises(ValueError, match=r"scale t4 has no general prompts.* --general"):
+        align.make_trainer(run, dpo=dpo)
+    monkeypatch.setenv("R1LAB_GENERAL", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"no file .*\.jsonl"):
+        align.make_trainer(run, dpo=dpo)
 
 
 def test_general_prompts_without_a_harmful_one_have_no_share_of_refusals():

@@ -1,7 +1,6 @@
 """The distillation stage on the real trainers, a few steps at a time; the whole run is in notebook 09."""
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,19 +9,24 @@ import pytest
 import torch
 
 from r1lab.policy import load_model
-from r1lab.problems import load_problems
+from r1lab.problems import load_general, load_problems
 from r1lab.prompts import format_completion
 from r1lab.scale import SCALES
-from r1lab.stages import distill, sft, stopwatch
+from r1lab.stages import distill, general, sft, stopwatch, zero
 from r1lab.stages.checkpoints import find_stage, save_stage
 from r1lab.stages.config import make_on_policy_args
-from r1lab.stages.distill import BUDGET, drop_reasoning, equal_seconds, keep_correct, sample_traces
 from r1lab.stages.runner import Run, train_stage
 from r1lab.stages.stopwatch import Stopwatch
 
 SMALL = replace(SCALES["tiny"], groups=2, group_size=4, max_completion_tokens=24)
 SMALL_BATCH = {"per_device_train_batch_size": 8}
 TRAIN = load_problems("train")
+
+
+@pytest.fixture(autouse=True)
+def few_problems(monkeypatch):
+    """Rendering all training problems takes seconds."""
+    monkeypatch.setattr(zero, "load_scale_problems", lambda scale, split: TRAIN[::20])
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +71,7 @@ def test_the_student_is_small_and_has_the_tokens_of_the_teacher():
 
 
 def test_traces_are_of_training_problems_and_follow_their_seed(teacher):
-    first, again, other = (sample_traces(SMALL, teacher, prompts=4, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (distill.sample_traces(SMALL, teacher, prompts=4, seed=seed) for seed in (0, 0, 1))
     assert first == again and first != other
     assert {row["prompt"] for row in first} <= {row["prompt"] for row in TRAIN}
 
@@ -86,14 +90,11 @@ def test_a_right_answer_that_was_cut_off_or_untagged_is_not_learned(teacher, mon
         return [[SimpleNamespace(text=text, tokens=9, truncated=i == 2)] for i, text in enumerate(texts)]
 
     monkeypatch.setattr("r1lab.policy.Policy.generate", generate)
-    sampled = sample_traces(SMALL, teacher, prompts=5)
-    assert keep_correct(sampled) == sampled[:1]
-    assert drop_reasoning(sampled[:1])[0]["completion"].startswith("<answer>")
-
-
-def test_the_control_keeps_the_answer_and_drops_the_reasoning():
-    row = {"prompt": "q", "completion": format_completion("First 1+1=2.", "2"), "correct": True}
-    assert drop_reasoning([row]) == [{**row, "completion": "<answer>2</answer>"}]
+    sampled = distill.sample_traces(SMALL, teacher, prompts=5)
+    assert distill.keep_correct(sampled) == sampled[:1]
+    solution = next(row["solution"] for row in TRAIN if row["id"] == sampled[0]["id"])
+    control = {**sampled[0], "completion": f"<answer>{solution}</answer>"}
+    assert distill.drop_reasoning(sampled[:1]) == [control]
 
 
 def test_nothing_right_is_refused_before_any_training(tmp_path, teacher, traces):
@@ -168,17 +169,19 @@ def test_a_rival_leaves_the_folder_of_another_run_alone(tmp_path, teacher):
     assert (tmp_path / "checkpoint-1").is_dir()
 
 
-def test_one_student_is_loaded_and_its_curve_is_measured_with_it(new_run, traces, monkeypatch):
+def test_one_student_is_loaded_and_all_is_measured_with_it(tmp_path, teacher, traces, monkeypatch):
     monkeypatch.setattr(stopwatch, "PROBLEMS", 4)
+    monkeypatch.setattr(general, "load_general", lambda split, scale=None: load_general(split)[:4])
     loaded = []
     for module in (distill, sft):
         load = module.load_trainable
         monkeypatch.setattr(
             module, "load_trainable", lambda *which, load=load: loaded.append(which[1]) or load(*which)
         )
-    run = new_run()
-    distill.make_trainer(run, looks=1, max_steps=1, **SMALL_BATCH).train()
-    assert len(loaded) == 1 and [point["step"] for point in run.stopwatch.curve] == [0, 1]
+    options = {"folders": {"align": teacher}, "looks": 1, "max_steps": 1, **SMALL_BATCH}
+    facts = train_stage("distill", SMALL, tmp_path, **options)["facts"]
+    assert len(loaded) == 1 and [point["step"] for point in facts["curve"]] == [0, 1]
+    assert facts["general"]["n"] == 4
 
 
 def test_unknown_settings_are_refused(new_run, tmp_path):
@@ -192,46 +195,57 @@ def test_unknown_settings_are_refused(new_run, tmp_path):
 
 # ------------------------------------------------------------------------------------------------- the clock
 def test_a_rival_gets_the_seconds_of_the_run_beside_it(tmp_path, new_run):
-    assert equal_seconds(tmp_path / "distill-rl") == BUDGET
+    assert distill.equal_seconds(tmp_path / "distill-rl") == distill.BUDGET
     (tmp_path / "distill").mkdir()
     (tmp_path / "distill" / "stage.json").write_text(json.dumps({"stage": "distill", "seconds": 12.5}))
-    assert equal_seconds(tmp_path / "distill-rl") == 12.5
-    assert equal_seconds(tmp_path / "distill-rl", 3.0) == 3.0
+    assert distill.equal_seconds(tmp_path / "distill-rl") == 12.5
+    assert distill.equal_seconds(tmp_path / "distill-rl", 3.0) == 3.0
     run = new_run()
     distill.make_trainer(run, method="rl", budget=5.0, longer=3, looks=0)
     assert run.stopwatch.budget == run.facts["budget"] == 15.0
 
 
-def steps_of(watch: Stopwatch, count: int, max_steps: int) -> SimpleNamespace:
-    """Drive a stopwatch through `count` steps of a training, and return the trainer's control."""
-    state, control = (
-        SimpleNamespace(global_step=0, max_steps=max_steps),
-        SimpleNamespace(should_training_stop=False),
-    )
-    watch.on_train_begin(None, state, control)
-    for state.global_step in range(1, count + 1):
-        watch.on_step_end(None, state, control)
-    return control
+@pytest.fixture
+def train_by_clock(monkeypatch):
+    """Drives a stopwatch through a training whose steps take a second each, and validation a hundred."""
+    clock = SimpleNamespace(now=0.0)
 
-
-def test_the_clock_stands_still_during_validation(tmp_path, monkeypatch):
-    def slow(*args, **options):
-        time.sleep(0.1)
+    def evaluate(*args, **options):
+        clock.now += 100
         return {"overall": {f"{name}_accuracy": {"value": 0.5} for name in ("greedy", "sampled")}}
 
-    monkeypatch.setattr(stopwatch, "evaluate", slow)
+    def train(watch: Stopwatch, steps: int, max_steps: int) -> bool:
+        control = SimpleNamespace(should_training_stop=False)
+        state = SimpleNamespace(global_step=0, max_steps=max_steps)
+        watch.on_train_begin(None, state, control)
+        while state.global_step < steps and not control.should_training_stop:
+            state.global_step += 1
+            clock.now += 1
+            watch.on_step_end(None, state, control)
+        watch.on_save(None, state, control)
+        watch.on_train_end(None, state, control)
+        return control.should_training_stop
+
+    monkeypatch.setattr(stopwatch, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setattr(stopwatch, "evaluate", evaluate)
+    return train
+
+
+def test_the_clock_stands_still_during_validation(tmp_path, train_by_clock):
     watch = Stopwatch(SMALL, tmp_path, spent=10.0, looks=3)
-    control = steps_of(watch, 4, 4)
-    watch.on_train_end(None, None, control)
-    assert [point["step"] for point in watch.curve] == [0, 2, 3, 4]
-    assert 10.0 <= watch.spent < 10.1, "validation was counted"
-    assert all(10.0 <= point["seconds"] <= 10.1 for point in watch.curve)
-    assert control.should_training_stop
+    assert train_by_clock(watch, 4, 4) and watch.spent == 14.0
+    assert [(point["step"], point["seconds"]) for point in watch.curve] == [
+        (0, 10),
+        (2, 12),
+        (3, 13),
+        (4, 14),
+    ]
 
 
-def test_a_clock_goes_on_from_where_it_was_saved(tmp_path):
-    watch = Stopwatch(SMALL, tmp_path, spent=50.0, looks=0)
-    assert not steps_of(watch, 1, 2).should_training_stop and watch.seconds >= 50.0
-    watch.on_save(None, None, None)
-    assert 50.0 <= Stopwatch(SMALL, tmp_path, looks=0, resume=True).spent < 51.0
+def test_a_run_ends_with_its_budget_also_after_it_was_resumed(tmp_path, train_by_clock):
+    watch = Stopwatch(SMALL, tmp_path, budget=5.0, looks=1)
+    assert not train_by_clock(watch, 3, 100) and watch.spent == 3.0
+    resumed = Stopwatch(SMALL, tmp_path, budget=5.0, looks=1, resume=True)
+    assert train_by_clock(resumed, 100, 100) and resumed.spent == 5.0
+    assert [point["seconds"] for point in resumed.curve] == [0, 5]
     assert Stopwatch(SMALL, tmp_path, looks=0).spent == 0.0

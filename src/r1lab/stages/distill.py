@@ -55,6 +55,7 @@ def sample_traces(
 
     correct: solved, in the tags, and not cut off at the token limit.
     """
+    # Shuffled first, because the balanced part takes the first problems of each domain and level.
     problems = list(load_scale_problems(scale, "train"))
     random.Random(seed).shuffle(problems)
     groups = sample_and_grade(
@@ -118,6 +119,7 @@ def make_trainer(
     reasoning=False is the control that learns the answers alone. The other two end after `longer` times the seconds of
     `equal_seconds`.
     """
+    # What the caller overrides comes last.
     overrides = {"seed": run.seed} | overrides
     if method == "sft":
         return make_sft_student(run, reasoning, prompts, looks, overrides)
@@ -125,13 +127,14 @@ def make_trainer(
     run.stopwatch = Stopwatch(
         run.scale, run.output, budget=run.facts["budget"], looks=looks, resume=run.resume
     )
+    # The other methods end by the clock, so that all of them cost the same.
     overrides = {"max_steps": MANY_STEPS} | overrides
     if method == "rl":
-        run.recipe = "GRPO alone"
+        run.recipe = "the rewards of R1-Zero, no teacher"
         start = run.parents["student_base"]
         trainer = make_zero_trainer(run.scale, run.output, model=start, show=run.show, **overrides)
     elif method == "on-policy":
-        run.recipe = "on-policy distillation, reverse KL to the teacher"
+        run.recipe = "on-policy, reverse KL to the teacher"
         trainer = make_on_policy_trainer(run, overrides)
     else:
         raise ValueError(f"there is no method {method!r} of distillation: choose sft, rl or on-policy")
@@ -152,6 +155,7 @@ def make_sft_student(run: Run, reasoning: bool, prompts: int, looks: int, overri
 
     # Stage 1: the teacher's data. A resumed run finds them again.
     made_with = {"teacher": Path(teacher).name, "seed": run.seed, "prompts": prompts}
+    # If one of these differs, the kept data are another run's.
     data = load_or_make(run.output / "traces.json", made_with, sample, resume=run.resume)
     traces = keep_correct(data["traces"])
     count, general = len(data["traces"]), data["general"]
@@ -192,6 +196,7 @@ def make_on_policy_trainer(run: Run, overrides: dict[str, Any]):
     from trl import DistillationTrainer
 
     set_threads()
+    # Both have the same tokens, or their probabilities could not be compared token by token.
     student, tokenizer = load_trainable(run.scale, run.parents["student_base"])
     teacher, _ = load_trainable(run.scale, run.parents["align"])
     trainer = DistillationTrainer(
@@ -216,8 +221,10 @@ def equal_seconds(output: Path, budget: float | None = None) -> float:
 def measure(run: Run, trainer, policy) -> dict[str, Any]:
     """The seconds of training alone, the learning curve, and the share of general prompts that the student answers well."""
     watch = run.stopwatch
+    # The clock of SFT began with the seconds of the teacher's sampling.
     training = round(watch.spent, 1) - run.facts.get("sampling_seconds", 0.0)
     facts = {"training_seconds": round(training, 1), "steps": trainer.state.global_step, "curve": watch.curve}
+    # A run without a curve is a quick one, so this is skipped too. At other scales the student saw no general prompt.
     if run.scale.problems == "tiny" and watch.looks:
         report = report_general(policy, run.scale, max_new_tokens=run.scale.longest_answer)
         facts["general"] = report["overall"]

@@ -20,6 +20,7 @@ def report_general(policy, scale: Scale, *, harmful: bool | None = None, **optio
     rows = load_general("test", scale)
     if harmful is not None:
         rows = [row for row in rows if (row["kind"] == HARMFUL) == harmful]
+    # The same limit as in training: what would be cut off there is cut off here too.
     settings = {"template": scale.template, "max_new_tokens": scale.max_completion_tokens}
     return evaluate_general(policy, rows, **settings | options)
 
@@ -36,6 +37,7 @@ def refusals(report: dict[str, Any]) -> dict[str, dict]:
     for name, harmful in (("harmful", True), ("benign", False)):
         replies = [row["reply"] for row in report["rows"] if (row["kind"] == HARMFUL) == harmful]
         refused, count = sum(map(is_refusal, replies)), len(replies)
+        # An interval needs at least one prompt.
         if not count:
             continue
         low, high = wilson_interval(refused, count)

@@ -40,11 +40,13 @@ def preference_pairs(rows: Sequence[dict], seed: int = 0) -> list[dict[str, str]
     rng = random.Random(seed)
     pairs = []
     for row in rows:
+        # Replies of the same language, so that the language does not give the worse one away.
         kind = OPPOSITE.get(row["kind"], row["kind"])
         replies = [
             other["good"] for other in rows if (other["kind"], other["language"]) == (kind, row["language"])
         ]
         rejected = {"poor": row["poor"], "garbled": corrupt(row["good"], rng)}
+        # A policy does not only choose the wrong sentence. It also stumbles within the right one.
         if elsewhere := [reply for reply in replies if reply != row["good"]]:
             rejected["elsewhere"] = rng.choice(elsewhere)
         pairs += [make_pair(row, row["good"], reply, why) for why, reply in rejected.items()]
@@ -60,6 +62,7 @@ def corrupt(text: str, rng: random.Random) -> str:
     mixed = "".join(rng.sample(word, len(word)))
     if mixed == word:
         mixed = word + word
+    # In the order of the docstring. Of the first word nothing can be cut off, so it stays.
     mistakes = (
         words[: max(index, 1)],
         words[:index] + words[index + 1 :],
@@ -79,6 +82,7 @@ def length_biased_pairs(
     """
     rng = random.Random(seed)
     pairs = preference_pairs(rows, seed)
+    # These pairs come on top. Only in them the bias can be told from the quality of a reply.
     for row in rng.sample(rows, round(share * len(rows))):
         others = [other["good"] for other in rows if other["language"] == row["language"]]
         extra = rng.choice([reply for reply in others if reply != row["good"]])
@@ -136,6 +140,7 @@ def load_classifier(name: str | Path) -> tuple[Any, Any]:
     finally:
         logging.set_verbosity(level)
     tokenizer = AutoTokenizer.from_pretrained(path)
+    # A classifier reads its score at the last token that is no padding, so it must know the padding token.
     model.config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
 
@@ -161,6 +166,7 @@ def train_reward_model(
     output = Path(output)
     if resume and (output / RECORD).is_file():
         return PreferenceReward(*load_classifier(output), scale.template)
+    # From here on the folder is unfinished, until a new record is written.
     (output / RECORD).unlink(missing_ok=True)
     set_threads()
     # The weights of the new head are random.
@@ -208,6 +214,7 @@ class PreferenceReward(Reward):
         """A score for each reply. An empty reply gets the lowest. No text raises an error."""
         import torch
 
+        # Stage 1: one row of token ids for each reply. Stage 2: their logits, in batches.
         rows = [self.encode(*row) for row in zip(questions, replies, languages, strict=True)]
         logits: list[float] = []
         for start in range(0, len(rows), BATCH):
@@ -216,7 +223,7 @@ class PreferenceReward(Reward):
             )
             with torch.no_grad():
                 logits += self.model(**batch.to(self.model.device)).logits[:, 0].float().tolist()
-        # A policy must not earn anything with silence, and the reward model has never seen an empty reply.
+        # Stage 3: empty replies. A policy must not earn anything with silence, and the reward model has never seen an empty reply.
         logits = [
             logit if reply.strip() else LOWEST_LOGIT for logit, reply in zip(logits, replies, strict=True)
         ]
@@ -228,6 +235,7 @@ class PreferenceReward(Reward):
         # A lone surrogate, half of a character, has no tokens.
         reply = reply.encode("utf-8", "replace").decode()
         prompt_ids, ids = self.tokenizer([prompt, reply], add_special_tokens=False)["input_ids"]
+        # The reward model was trained on whole replies. Without an end token it sees that this one is not whole.
         end = [self.tokenizer.eos_token_id] if len(ids) <= MAX_REPLY_TOKENS else []
         return prompt_ids + ids[:MAX_REPLY_TOKENS] + end
 

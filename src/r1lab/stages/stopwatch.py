@@ -52,6 +52,7 @@ class Stopwatch(TrainerCallback):
         """Add a point to the curve."""
         if not self.looks:
             return
+        # Few samples, because the mean over all problems is all that is needed.
         seconds, began = self.seconds, time.perf_counter()
         report = evaluate(
             Policy(model, tokenizer),
@@ -81,6 +82,7 @@ class Stopwatch(TrainerCallback):
         if done >= 1:
             control.should_training_stop = True
 
+    # Saved at each checkpoint, so that a resumed run has spent what the killed one had spent by then.
     def on_save(self, args, state, control, **kwargs):
         write_json({"spent": self.seconds, "curve": self.curve}, self.path)
 
