@@ -18,69 +18,45 @@ from r1lab.rewards import grade
 from r1lab.scale import DATA, SCALES
 
 BASE = str(DATA / "models" / "tiny-base")
-THOUGHT = "<|begin_of_thought|>\n\nSix sevens.\n\n<|end_of_thought|>"
-SOLUTION = "<|begin_of_solution|>It is \\boxed{42}.<|end_of_solution|>"
-# One row of each data set as its card documents it, written by us, and its gold in our keys.
+TURNS = [
+    {"from": "user", "value": "What is 7 times 6?"},
+    {
+        "from": "assistant",
+        "value": "<|begin_of_thought|>\n\nSix sevens.\n\n<|end_of_thought|>\n"
+        "<|begin_of_solution|>It is \\boxed{42}.<|end_of_solution|>",
+    },
+]
+WORKED = "<think>\nSix sevens.</think>It is \\boxed{42}."
+HEAD = 'def half(x):\n    return x / 2\n\ndef quarter(x):\n    """A fourth of x."""\n'
+CHECK = "def check(candidate):\n    assert candidate(8) == half(4)\n    assert quarter(4) == 1\n"
+BODY = "    return half(half(x))\n"
+# The columns that we need of each data set, in one row that we wrote, and its gold in our keys.
 PUBLISHED = {
-    "dapo": (
-        {
-            "prompt": "What is the sum of the first ten odd numbers?",
-            "solution": "100",
-            "data_source": "math_dapo",
-        },
-        "100",
-    ),
-    "stratos": (
-        {
-            "system": "Think first.",
-            "conversations": [
-                {"from": "user", "value": "What is 7 times 6?"},
-                {"from": "assistant", "value": f"{THOUGHT}\n{SOLUTION}"},
-            ],
-        },
-        "42",
-    ),
+    "dapo": ({"prompt": "What is the sum of the first ten odd numbers?", "solution": "100"}, "100"),
+    "stratos": ({"conversations": TURNS}, "42"),
     "openmath": (
-        {
-            "problem": "What is 7 times 6?",
-            "generated_solution": "<think>\nSix sevens.</think>It is \\boxed{42}.",
-            "expected_answer": "42",
-        },
+        {"problem": "What is 7 times 6?", "generated_solution": WORKED, "expected_answer": "42"},
         "42",
     ),
     "gsm8k": (
-        {"question": "How many are 1,000 and 3 times 20?", "answer": "3*20=<<3*20=60>>60.\n#### 1,060"},
+        {"question": "How many are 1,000 and 60?", "answer": "<<1000+60=1060>>1060.\n#### 1,060"},
         "1,060",
     ),
     "math_500": (
         {
             "problem": "Give the point opposite to $(3, 4)$.",
-            "solution": "It is $\\boxed{(-3,-4)}$.",
             "answer": "(-3,-4)",
-            "subject": "Precalculus",
+            "subject": "Algebra",
             "level": 2,
         },
         "(-3,-4)",
     ),
     "humaneval": (
-        {
-            "task_id": "Ours/0",
-            "prompt": 'def half(x):\n    return x / 2\n\ndef quarter(x):\n    """A fourth of x."""\n',
-            "canonical_solution": "    return half(half(x))\n",
-            "test": "def check(candidate):\n    assert candidate(8) == half(4)\n    assert quarter(4) == 1\n",
-            "entry_point": "quarter",
-        },
-        None,
+        {"prompt": HEAD, "canonical_solution": BODY, "test": CHECK, "entry_point": "quarter"},
+        HEAD + BODY,
     ),
 }
-NEEDED = {
-    "dapo": ("prompt", "solution"),
-    "stratos": ("conversations",),
-    "openmath": ("problem", "generated_solution", "expected_answer"),
-    "gsm8k": ("question", "answer"),
-    "math_500": ("problem", "answer", "subject", "level"),
-    "humaneval": ("prompt", "canonical_solution", "test", "entry_point"),
-}
+COLUMNS = [(key, column) for key, (row, _) in PUBLISHED.items() for column in row]
 KEYS = {"id", "prompt", "solution", "domain", "kind", "language", "level", "verifier", "tests", "source"}
 
 
@@ -102,7 +78,7 @@ def test_every_published_format_comes_in_our_keys_with_a_gold_that_verifies(load
     (row,), dropped = load(key, published)
     assert set(row) - {"completion"} == KEYS and row["source"] == SOURCES[key].name and not dropped
     assert all(isinstance(value, str) for value in row.values()) and row["language"] == "en"
-    assert gold is None or row["solution"] == gold
+    assert row["solution"] == gold
     assert not grade("<think>x</think><answer>def quarter(x): return 7</answer>", row)
     # The split depends on the prompt alone, however it is printed.
     assert split_of(row["prompt"].replace(" ", "\n ").upper()) == split_of(row["prompt"])
@@ -154,7 +130,7 @@ def test_limit_and_seed(load):
     assert [row["prompt"] for row in load("dapo", *published, seed=3, limit=5)[0]] == mixed[:5]
 
 
-@pytest.mark.parametrize("key, column", [(key, column) for key in NEEDED for column in NEEDED[key]])
+@pytest.mark.parametrize("key, column", COLUMNS)
 def test_a_renamed_column_is_named(key, column):
     renamed = {("renamed" if name == column else name): text for name, text in PUBLISHED[key][0].items()}
     message = f"row 1 of {SOURCES[key].name} has no '{column}', only .*renamed.*: the data"
@@ -164,7 +140,7 @@ def test_a_renamed_column_is_named(key, column):
 
 def test_a_conversation_without_an_answer_and_an_unknown_name_are_named():
     with pytest.raises(ValueError, match="no 'assistant'"):
-        SOURCES["stratos"].to_row({"conversations": PUBLISHED["stratos"][0]["conversations"][:1]}, 0)
+        SOURCES["stratos"].to_row({"conversations": TURNS[:1]}, 0)
     with pytest.raises(ValueError, match="unknown data set 'gsm': choose one of dapo"):
         load_source("gsm")
     with pytest.raises(ValueError, match="no split 'validation': choose one of test, train"):

@@ -14,6 +14,7 @@ from r1lab.engine import Completion
 from r1lab.sampling import TRANSFORMERS_BATCH, agree_on_ends, generate_with_transformers, rows_at_once
 from r1lab.scale import Scale
 
+# All seven matrices of a layer: adapters on attention alone learned less in Dettmers et al. (2023).
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 TRAINED = "default"  # the name of the adapter that is trained
 SAVED = "saved"  # the name of one that was read from a folder to be sampled
@@ -30,6 +31,7 @@ def load_lora(scale: Scale, model: str | Path | None = None, base: str | None = 
     returns the same model with its adapters reset: save what was trained before.
     """
     policy, tokenizer = load_base(scale, base or str(model or scale.model))
+    # PEFT's own start: A random, B zero. So the model with fresh adapters computes what the base computes.
     for module in policy.modules():
         if hasattr(module, "reset_lora_parameters"):
             module.reset_lora_parameters(TRAINED, True)
@@ -52,7 +54,7 @@ def load_base(scale: Scale, base: str) -> tuple[Any, Any]:
             model_name=base,
             max_seq_length=scale.max_prompt_tokens + scale.longest_answer,
             dtype=getattr(torch, scale.dtype),  # float16 on a T4, which has no bfloat16
-            load_in_4bit=False,
+            load_in_4bit=False,  # the adapters are merged into these very weights later
             max_lora_rank=scale.lora_rank,
             fast_inference=vllm,
             gpu_memory_utilization=0.9,  # vLLM's share; it sleeps while the model trains
@@ -72,6 +74,7 @@ def load_base(scale: Scale, base: str) -> tuple[Any, Any]:
     model = FastLanguageModel.get_peft_model(
         model,
         r=scale.lora_rank,
+        # The update is scaled by alpha / r = 2, as in Unsloth's own GRPO notebooks.
         lora_alpha=2 * scale.lora_rank,
         target_modules=list(TARGETS),
         use_gradient_checkpointing="unsloth",
@@ -96,6 +99,7 @@ def generate(
     policy: an `r1lab.policy.Policy`. prompts: lists of token ids.
     """
     model, adapter = policy.model, policy.adapter
+    # Case 1: vLLM runs. It samples all completions of a prompt from one seed, each from a stream of its own.
     if getattr(model, "vllm_engine", None) is not None:
         from vllm import SamplingParams
 
@@ -111,6 +115,7 @@ def generate(
         request = None  # the bare base
         if adapter is not None:
             trained = adapter == TRAINED
+            # The adapter in training is in memory; its tensors are handed over, so nothing is written to a disk.
             request = model.load_lora(adapter, load_tensors=True) if trained else model.load_lora(adapter)
         groups = model.fast_generate(
             [{"prompt_token_ids": ids} for ids in prompts],
@@ -120,6 +125,7 @@ def generate(
         )
         outputs = [output for group in groups for output in group.outputs]
         return [Completion(list(o.token_ids), None, o.finish_reason == "length") for o in outputs]
+    # Case 2: transformers' loop over Unsloth's forward pass.
     settings = {"ends": ends, "max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
     # As many as fit, but no more than always fit: else a seed would give other completions when more memory is free.
     rows = min(TRANSFORMERS_BATCH, rows_at_once(model, max(map(len, prompts)) + max_new_tokens))
