@@ -420,3 +420,14 @@ def test_vllm_is_told_which_adapter_to_use(monkeypatch, name, request_):
     assert tokenizer.decode(prompts[1]["prompt_token_ids"]) == "User: 3+3?\nAssistant:\n"
     expected = {"n": 2, "temperature": 1.0, "top_k": -1, "max_tokens": 3, "stop_token_ids": sorted([end, 9])}
     assert params.items() >= expected.items() and lora_request == request_
+
+
+# ---------------------------------------------------------------------------------------------------------- notebooks
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["04_r1_zero", "05_cold_start", "06_reasoning_rl", "10_evaluate_and_share"])
+def test_a_notebook_runs_at_scale_t4_with_stand_ins(name, tmp_path):
+    command = [sys.executable, "tests/gpu_rehearsal.py", f"notebooks/{name}.ipynb"]
+    changes = {"R1LAB_SCALE": "t4", "R1LAB_OUTPUT": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | changes, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "at tiny" not in done.stdout, "the branch for scale tiny ran"

@@ -6,18 +6,10 @@ import pytest
 
 from r1lab.languages import ENGLISH, INDONESIAN, count_function_words, language_share
 
-TINY_ENGLISH = "first then next after that so the answer is wait check not number behind lies honest says"
-TINY_INDONESIAN = (
-    "pertama lalu kemudian selanjutnya setelah itu jadi jawabannya adalah tunggu cek bukan nomor di belakang "
-    "bohong jujur kata bilang"
-)
 
-
-def test_the_sets_are_large_disjoint_and_know_the_tiny_world():
+def test_the_sets_are_large_and_disjoint():
     assert len(ENGLISH) >= 150 and len(INDONESIAN) >= 150
     assert not ENGLISH & INDONESIAN
-    assert set(TINY_ENGLISH.split()) <= ENGLISH
-    assert set(TINY_INDONESIAN.split()) <= INDONESIAN
 
 
 @pytest.mark.parametrize(
@@ -26,6 +18,12 @@ def test_the_sets_are_large_disjoint_and_know_the_tiny_world():
         ("<think>First 12+7=19. Then 19-5=14.</think> <answer>14</answer>", 1.0, 0.0),
         ("<think>Pertama 12+7=19. Lalu 19-5=14.</think> <answer>14</answer>", 0.0, 1.0),
         ("<think>First 12+7=19. Lalu 19-5=14.</think> <answer>14</answer>", 0.5, 0.5),
+        (
+            "First then next after that so the answer is wait check not number behind lies honest says",
+            1.0,
+            0.0,
+        ),
+        ("Pertama lalu kemudian selanjutnya jadi jawabannya tunggu cek bukan nomor bohong jujur", 0.0, 1.0),
         ("Jadi jawabannya 14.", 0.0, 1.0),
         ("LET'S WAIT", 1.0, 0.0),
         ("let’s wait", 1.0, 0.0),
@@ -60,14 +58,11 @@ def test_no_evidence(text):
     assert language_share(text, "id") is None
 
 
-def test_a_function_ends_where_its_indentation_ends():
+def test_a_function_ends_where_its_indentation_ends_and_another_language_is_refused():
     text = "def f(x):\n    return x if x else 1\nJadi jawabannya itu."
     assert count_function_words(text) == {"en": 0, "id": 3}
-
-
-def test_another_language_is_refused():
     with pytest.raises(ValueError, match="choose one of en, id"):
-        language_share("bonjour", "fr")
+        language_share(text, "fr")
 
 
 @pytest.mark.parametrize(
