@@ -75,6 +75,12 @@ def test_on_a_rented_machine_it_clones_once_and_hands_the_form_over_and_at_home_
     assert run_cell(**{variable: "1"}) == ([], form)
 
 
+def test_the_set_up_needs_no_package_before_it_has_installed_them():
+    program = "import sys; sys.path[:0] = ['src', 'tools']; import notebook_setup; print(notebook_setup.ROOT)"
+    command = [sys.executable, "-I", "-S", "-c", program]  # no installed package can be imported
+    assert subprocess.check_output(command, cwd=course.ROOT, text=True).strip() == str(course.ROOT)
+
+
 def test_a_notebook_for_tiny_only_sets_the_scale_and_leaves_no_choice(run_cell, monkeypatch):
     monkeypatch.setenv("R1LAB_SCALE", "t4")
     source = course.setup_source("08_alignment.ipynb")
