@@ -9,7 +9,7 @@ import pytest
 from r1lab.languages import language_share
 from r1lab.policy import Sample
 from r1lab.problems import load_problems, split_of, take_balanced
-from r1lab.problems.hub import OPENMATH, STRATOS, dapo_row, hub_rows, openmath_row, stratos_row
+from r1lab.problems.hub import hub_rows, openmath_row, stratos_row
 from r1lab.prompts import format_completion, parse_completion
 from r1lab.rewards import grade_many
 from r1lab.scale import DATA, SCALES
@@ -76,12 +76,6 @@ def test_each_filter_takes_out_what_its_name_says():
     assert [kept_row["completion"] for kept_row in cleaned] == [good]
 
 
-def test_a_problem_gives_two_completions_at_most():
-    rows = [row(format_completion(f"First 7-4=3. Then {n}+0={n}.", "3")) for n in range(5)]
-    kept, _ = cold_start.keep_good(rows + rows)
-    assert [kept_row["completion"] for kept_row in kept] == [r["completion"] for r in rows[:2]]
-
-
 # ---------------------------------------------------------------------------------------------------- the stage
 class Zero:
     """A stand-in for R1-Zero: right completions in both languages at once, some of them without tags."""
@@ -109,7 +103,7 @@ def parents(monkeypatch, tmp_path):
     return {"zero": zero, "base": DATA / "models" / "tiny-base"}
 
 
-def test_the_rows_are_right_in_one_language_and_counted(parents):
+def test_the_rows_are_right_in_one_language_and_those_of_the_control_are_mixed(parents):
     rows, facts = cold_start.build_cold_start(SMALL, parents, seed=1)
     bank = {problem["id"]: problem for problem in load_problems("train")}
     problems = [bank[r["id"]] for r in rows]
@@ -121,9 +115,7 @@ def test_the_rows_are_right_in_one_language_and_counted(parents):
     assert facts["repairs"]["refined R1-Zero"] == {"language": left["cleaned"]["different"]}
     assert cold_start.build_cold_start(SMALL, parents, seed=1)[0] == rows
     assert cold_start.build_cold_start(SMALL, parents, seed=2)[0] != rows
-
-
-def test_the_control_is_not_cleaned(parents):
+    # The control is R1-Zero's completions as they were.
     rows, facts = cold_start.build_cold_start(SMALL, parents, clean=False)
     assert list(facts["ways"]) == ["refined R1-Zero"]
     assert rows and all(0 < language_share(r["completion"], r["language"]) < 1 for r in rows)
@@ -131,17 +123,19 @@ def test_the_control_is_not_cleaned(parents):
 
 def test_a_few_steps_leave_a_checkpoint_and_a_resumed_run_samples_nothing(parents, tmp_path, monkeypatch):
     output = tmp_path / "cold_start"
-    settings = {"folders": parents, "save_steps": 1}
-    run = train_stage("cold_start", SMALL, output, max_steps=2, **settings)
-    assert [r["step"] for r in run["history"] if "loss" in r] == [1, 2]
+    settings = {"folders": parents, "save_steps": 1, "per_device_train_batch_size": 8}
+    run = train_stage("cold_start", SMALL, output, max_steps=1, **settings)
+    assert [r["step"] for r in run["history"] if "loss" in r] == [1]
     assert find_stage(SMALL, "cold_start", output) == str(output)
     rows = [json.loads(line) for line in (output / "data" / "rows.jsonl").read_text().splitlines()]
     assert len(rows) == run["facts"]["rows"] and "different" in (output / "data" / "README.md").read_text()
     monkeypatch.setattr(cold_start, "build_cold_start", None)
-    run = train_stage("cold_start", SMALL, output, max_steps=3, resume=True, **settings)
-    assert [r["step"] for r in run["history"] if "loss" in r] == [1, 2, 3]
+    run = train_stage("cold_start", SMALL, output, max_steps=2, resume=True, **settings)
+    assert [r["step"] for r in run["history"] if "loss" in r] == [1, 2]
+    with pytest.raises(FileNotFoundError, match="r1lab zero"):
+        train_stage("cold_start", SMALL, output, folders={"zero": tmp_path / "none"})
     with pytest.raises(TypeError, match="NoneType"):  # another seed, or the control, needs other data
-        train_stage("cold_start-messy", SMALL, output, max_steps=3, resume=True, **settings)
+        train_stage("cold_start-messy", SMALL, output, max_steps=2, resume=True, **settings)
 
 
 def test_the_loss_is_on_the_completion_only(tmp_path):
@@ -154,52 +148,40 @@ def test_the_loss_is_on_the_completion_only(tmp_path):
     assert tokenizer.decode(learned) == completion + tokenizer.eos_token
 
 
-def test_without_r1_zero_it_says_which_command_makes_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match="r1lab zero"):
-        train_stage("cold_start", SMALL, tmp_path / "out", folders={"zero": tmp_path / "none"})
-
-
 # ------------------------------------------------------------------------------------------------ the hub
-STRATOS_ROW = {
-    "system": "Your role is to think first and to answer second.",
-    "conversations": [
-        {"from": "user", "value": "What is 7 times 6?"},
-        {
-            "from": "assistant",
-            "value": "<|begin_of_thought|>\n\nSeven sixes are 42.\n\n<|end_of_thought|>\n\n"
-            "<|begin_of_solution|>\n\nIt is \\( \\boxed{42} \\).\n\n<|end_of_solution|>",
-        },
+THOUGHT = "<|begin_of_thought|>\n\nSeven sixes are 42.\n\n<|end_of_thought|>\n\n"
+SOLUTION = "<|begin_of_solution|>\n\n{}\n\n<|end_of_solution|>"
+
+
+def stratos(text):
+    turns = [{"from": "user", "value": "What is 7 times 6?"}, {"from": "assistant", "value": text}]
+    return stratos_row({"system": "Think first.", "conversations": turns}, 7)
+
+
+def openmath(text):
+    row = {"problem": "What is 7 times 6?", "generated_solution": text, "expected_answer": "42"}
+    return openmath_row(row, 7)
+
+
+@pytest.mark.parametrize(
+    "made, answer",
+    [
+        (stratos(THOUGHT + SOLUTION.format("It is \\( \\boxed{42} \\).")), "42"),
+        # Without a box the whole solution is the answer.
+        (stratos(THOUGHT + SOLUTION.format("def f(): return 42")), "def f(): return 42"),
+        (openmath("<think>\nSeven sixes are 42.\n</think>\nThe product is \\boxed{42}."), "42"),
     ],
-}
-OPENMATH_ROW = {
-    "problem": "What is 7 times 6?",
-    "generated_solution": "<think>\nSeven sixes are 42.\n</think>\nThe product is \\boxed{42}.",
-    "expected_answer": "42",
-}
-SETS = [(stratos_row, STRATOS_ROW, STRATOS), (openmath_row, OPENMATH_ROW, OPENMATH)]
+)
+def test_worked_solutions_of_the_hub_come_in_our_tags(made, answer):
+    assert made["completion"] == format_completion("Seven sixes are 42.", answer)
+    assert (made["prompt"], made["language"]) == ("What is 7 times 6?", "en")
 
 
-@pytest.mark.parametrize("adapt, given, source", SETS)
-def test_worked_solutions_of_the_hub_come_in_our_tags(adapt, given, source):
-    made = adapt(given, 7)
-    assert made["completion"] == format_completion("Seven sixes are 42.", "42")
-    assert made["prompt"] == "What is 7 times 6?" and made["solution"] == "42" and made["language"] == "en"
-    assert set(made) == {*dapo_row({"prompt": "p", "solution": "1"}, 0), "completion"}
-    for column in given:
-        with pytest.raises(ValueError, match=f"row 3 of {source} has no '{column}'"):
-            adapt({key: value for key, value in given.items() if key != column}, 3)
-
-
-def test_a_solution_without_a_box_is_the_answer_and_a_missing_block_is_not_well_formed():
-    text = json.dumps(STRATOS_ROW)
-    code = json.loads(text.replace("It is \\\\( \\\\boxed{42} \\\\).", "def f(): return 42"))
-    assert parse_completion(stratos_row(code, 0)["completion"]).answer == "def f(): return 42"
-    cut = json.loads(text.replace("<|end_of_thought|>", ""))
-    assert not parse_completion(stratos_row(cut, 0)["completion"]).well_formed
-    cut = {**OPENMATH_ROW, "generated_solution": "It is 42."}
-    assert not parse_completion(openmath_row(cut, 0)["completion"]).well_formed
+def test_a_missing_block_is_not_well_formed_and_a_missing_turn_is_named():
+    for made in (stratos(THOUGHT.replace("<|end_of_thought|>", "") + SOLUTION), openmath("It is 42.")):
+        assert not parse_completion(made["completion"]).well_formed
     with pytest.raises(ValueError, match="no 'assistant'"):
-        stratos_row({**STRATOS_ROW, "conversations": STRATOS_ROW["conversations"][:1]}, 0)
+        stratos_row({"system": "", "conversations": [{"from": "user", "value": "What?"}]}, 0)
 
 
 def test_a_worked_solution_of_a_held_out_problem_is_left_out(monkeypatch):
