@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -75,12 +76,6 @@ def test_each_filter_takes_out_what_its_name_says():
     assert [kept_row["completion"] for kept_row in cleaned] == [good]
 
 
-def test_a_problem_gives_two_completions_at_most():
-    rows = [row(format_completion(f"First 7-4=3. Then {n}+0={n}.", "3")) for n in range(5)]
-    kept, _ = cold_start.keep_good(rows + rows)
-    assert [kept_row["completion"] for kept_row in kept] == [r["completion"] for r in rows[:2]]
-
-
 # ---------------------------------------------------------------------------------------------------- the stage
 class Zero:
     """A stand-in for R1-Zero: right completions in both languages at once, some of them without tags."""
@@ -108,7 +103,7 @@ def parents(monkeypatch, tmp_path):
     return {"zero": zero, "base": DATA / "models" / "tiny-base"}
 
 
-def test_the_rows_are_right_in_one_language_and_counted(parents):
+def test_the_rows_are_right_in_one_language_and_those_of_the_control_are_mixed(parents):
     rows, facts = cold_start.build_cold_start(SMALL, parents, seed=1)
     bank = {problem["id"]: problem for problem in load_problems("train")}
     problems = [bank[r["id"]] for r in rows]
@@ -120,27 +115,31 @@ def test_the_rows_are_right_in_one_language_and_counted(parents):
     assert facts["repairs"]["refined R1-Zero"] == {"language": left["cleaned"]["different"]}
     assert cold_start.build_cold_start(SMALL, parents, seed=1)[0] == rows
     assert cold_start.build_cold_start(SMALL, parents, seed=2)[0] != rows
-
-
-def test_the_control_is_not_cleaned(parents):
+    # The control is R1-Zero's completions as they were.
     rows, facts = cold_start.build_cold_start(SMALL, parents, clean=False)
     assert list(facts["ways"]) == ["refined R1-Zero"]
     assert rows and all(0 < language_share(r["completion"], r["language"]) < 1 for r in rows)
 
 
-def test_a_few_steps_leave_a_checkpoint_and_a_resumed_run_samples_nothing(parents, tmp_path, monkeypatch):
+@pytest.mark.parametrize("step", [6, 8])  # in the middle of the second epoch of four steps, and at its end
+def test_a_resumed_run_samples_nothing_and_ends_with_the_same_weights(step, parents, tmp_path, monkeypatch):
     output = tmp_path / "cold_start"
-    settings = {"folders": parents, "save_steps": 1}
-    run = train_stage("cold_start", SMALL, output, max_steps=2, **settings)
-    assert [r["step"] for r in run["history"] if "loss" in r] == [1, 2]
+    settings = {"folders": parents, "per_device_train_batch_size": 6, "max_steps": 10, "save_steps": step}
+    run = train_stage("cold_start", SMALL, output, **settings)
+    assert run["facts"]["rows"] == 24
     assert find_stage(SMALL, "cold_start", output) == str(output)
     rows = [json.loads(line) for line in (output / "data" / "rows.jsonl").read_text().splitlines()]
-    assert len(rows) == run["facts"]["rows"] and "different" in (output / "data" / "README.md").read_text()
+    assert len(rows) == 24 and "different" in (output / "data" / "README.md").read_text()
+    weights = (output / "model.safetensors").read_bytes()
+    # As after a kill: the last checkpoint is missing.
+    shutil.rmtree(output / "checkpoint-10")
     monkeypatch.setattr(cold_start, "build_cold_start", None)
-    run = train_stage("cold_start", SMALL, output, max_steps=3, resume=True, **settings)
-    assert [r["step"] for r in run["history"] if "loss" in r] == [1, 2, 3]
-    with pytest.raises(TypeError, match="NoneType"):  # another seed, or the control, needs other data
-        train_stage("cold_start-messy", SMALL, output, max_steps=3, resume=True, **settings)
+    train_stage("cold_start", SMALL, output, resume=True, **settings)
+    assert (output / "model.safetensors").read_bytes() == weights
+    with pytest.raises(FileNotFoundError, match="r1lab zero"):
+        train_stage("cold_start", SMALL, output, folders={"zero": tmp_path / "none"})
+    with pytest.raises(TypeError, match="NoneType"):  # the control needs other data
+        train_stage("cold_start-messy", SMALL, output, resume=True, **settings)
 
 
 def test_the_loss_is_on_the_completion_only(tmp_path):
@@ -151,8 +150,3 @@ def test_the_loss_is_on_the_completion_only(tmp_path):
     tokenizer = trainer.processing_class
     learned = batch["labels"][batch["labels"] != -100]
     assert tokenizer.decode(learned) == completion + tokenizer.eos_token
-
-
-def test_without_r1_zero_it_says_which_command_makes_one(tmp_path):
-    with pytest.raises(FileNotFoundError, match="r1lab zero"):
-        train_stage("cold_start", SMALL, tmp_path / "out", folders={"zero": tmp_path / "none"})

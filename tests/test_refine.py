@@ -9,7 +9,7 @@ import pytest
 from r1lab.languages import language_share
 from r1lab.prompts import format_completion, parse_completion
 from r1lab.self_checks import check_outcomes
-from r1lab.stages.refine import PHRASES, Refined, refine, split_sentences, steps_hold, translate
+from r1lab.stages.refine import PHRASES, Refined, refine, steps_hold, translate
 from tinyworld.chain import CHECKS, LINKS, OPENERS, ChainWriter, Habits
 from tinyworld.corpus import ANSWER_SENTENCE, SO_SENTENCE, write_blurt, write_reasoning
 from tinyworld.generators import DOMAINS, LANGUAGES, LEVELS, make_problem
@@ -138,7 +138,3 @@ LIARS = "Ani is honest. Ani says Budi lies. Budi says Citra is honest. Who lies?
 )
 def test_a_wrong_step_is_seen_whatever_the_answer(prompt, think, sound):
     assert steps_hold(prompt, think, "en") == sound
-
-
-def test_sentences_are_split_at_full_stops():
-    assert split_sentences(QUEUE)[-1] == "Who is number 4?"

@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer_callback import ExportableState
 
 from r1lab.files import write_json
 from r1lab.rewards.base import completion_texts
@@ -80,3 +82,32 @@ def attach_log(trainer, show=None) -> None:
     trainer's own printing goes."""
     trainer.add_callback(MetricsLog(Path(trainer.args.output_dir) / "metrics.json", show=show))
     trainer.remove_callback(PrinterCallback)
+
+
+class EpochOrder(TrainerCallback, ExportableState):
+    """Lets a resumed run go through the rest of its epoch in the order in which the epoch began.
+
+    `group_by_length` shuffles with torch's global generator when an epoch begins. transformers loads the generator of a
+    checkpoint only after that, so from the second epoch on a resumed run would skip the first rows of another order.
+    """
+
+    def __init__(self):
+        # The generator when the epoch began, as hexadecimal digits.
+        self.begin = ""
+
+    def state(self) -> dict:
+        """What transformers writes into trainer_state.json: the generator when the epoch began, and now."""
+        return {"args": {}, "attributes": {"begin": self.begin, "now": generator_state()}}
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        saved = state.stateful_callbacks.get("EpochOrder", {}).get("attributes", {})
+        if not self.begin and saved.get("begin"):
+            # A checkpoint at the end of an epoch goes on with a new epoch, whose order is not drawn yet.
+            hexadecimal = saved["now" if state.epoch == int(state.epoch) else "begin"]
+            torch.set_rng_state(torch.frombuffer(bytearray.fromhex(hexadecimal), dtype=torch.uint8))
+        self.begin = generator_state()
+
+
+def generator_state() -> str:
+    """The state of torch's global generator as hexadecimal digits."""
+    return torch.get_rng_state().numpy().tobytes().hex()

@@ -7,7 +7,7 @@ from typing import Any
 from r1lab.policy import set_threads
 from r1lab.prompts import render_prompt
 from r1lab.scale import Scale
-from r1lab.stages.callbacks import MetricsLog
+from r1lab.stages.callbacks import EpochOrder, MetricsLog
 from r1lab.stages.config import make_sft_args
 from r1lab.stages.grpo import load_trainable
 from r1lab.stages.lora import put_vllm_to_sleep
@@ -71,7 +71,7 @@ def make_sft_trainer(
         processing_class=tokenizer,
         args=make_sft_args(scale, output, **overrides),
         train_dataset=sft_dataset(rows, tokenizer, scale.template),
-        callbacks=[MetricsLog(Path(output) / "metrics.json", show=show), *callbacks],
+        callbacks=[MetricsLog(Path(output) / "metrics.json", show=show), EpochOrder(), *callbacks],
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
