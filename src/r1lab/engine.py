@@ -108,9 +108,9 @@ def _sample_batch(model, prompts: list[tuple], ends, randoms, temperature, top_p
         ended = torch.isin(ids, ends)
         if ended.any():
             length[row[ended]], truncated[row[ended]] = step + 1, False
-            # Stage 4: rows that ended leave. The last running rows move into their places, so that the batch stays in
-            # one piece and only few rows of the cache are copied.
-            kept = close_ranks(~ended, cache[..., : longest + step, :])
+            # Stage 4: rows that ended leave. The last running rows take their positions, so that the batch stays in one
+            # piece and only few rows of the cache are copied.
+            kept = compact(~ended, cache[..., : longest + step, :])
             cache = cache[:, :, : len(kept)]
             row, ids, positions, gap = row[kept], ids[kept], positions[kept], gap[kept]
         if len(row) == 0 or step + 1 == limit:
@@ -176,7 +176,7 @@ def forward(model, ids: Tensor, cache: Tensor, start: int, angles, mask: Tensor)
         q = q.view(rows, new, heads, -1, size).permute(0, 2, 3, 1, 4)
         shape, q = q.shape, q.reshape(rows, heads, -1, size)
         scores = q @ keys[:, :, :stop].transpose(2, 3)
-        scores = (scores.view(*shape[:4], stop) + mask[:, :, None]).view_as(scores)
+        scores.view(*shape[:4], stop).add_(mask[:, :, None])
         mixed = scores.softmax(-1, dtype=torch.float32).to(q.dtype) @ values[:, :, :stop]
         mixed = mixed.view(shape).permute(0, 3, 1, 2, 4).reshape(rows, new, -1)
         states = states + attention.o_proj(mixed)
@@ -185,10 +185,11 @@ def forward(model, ids: Tensor, cache: Tensor, start: int, angles, mask: Tensor)
 
 
 def normalize(norm, x: Tensor) -> Tensor:
-    """RMS normalization (Zhang and Sennrich, 2019) in float32 with the weights of the module `norm`, in few operations."""
-    wide = x.float()
-    scale = wide.square().mean(-1, keepdim=True).add_(norm.variance_epsilon).rsqrt_()
-    return (wide * scale).to(x.dtype).mul_(norm.weight)
+    """x / sqrt(mean(x^2) + epsilon) * weight over the last dimension, with the weight and epsilon of the module `norm`.
+
+    RMS normalization (Zhang and Sennrich, 2019). The function of torch needs one operation where the formula needs six.
+    """
+    return torch.nn.functional.rms_norm(x, norm.weight.shape, norm.weight, norm.variance_epsilon)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
@@ -217,8 +218,8 @@ def hide(hidden: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill_(hidden, float("-inf"))
 
 
-def close_ranks(running: Tensor, cache: Tensor) -> Tensor:
-    """The old number of the row now at each place: moves the cache's last running rows, in place, to where rows ended."""
+def compact(running: Tensor, cache: Tensor) -> Tensor:
+    """Moves the cache's last running rows, in place, to where rows ended. Returns the old index of each row that is left."""
     count = int(running.sum())
     free = (~running[:count]).nonzero()[:, 0]
     movers = running[count:].nonzero()[:, 0] + count
