@@ -51,37 +51,38 @@ def trl_loss(x, spec, *, entropy, entropy_coef):
     from trl import GRPOTrainer
 
     alone = {"gather": lambda t: t, "gather_for_metrics": lambda t: t, "reduce": lambda t, reduction: t}
+    signed = {
+        "sapo_temperature": spec.sapo_temperatures,
+        "vespo_k": spec.vespo_k,
+        "vespo_lambda": spec.vespo_lambda,
+    }
+    signed = {
+        f"{name}_{sign}": x
+        for name, pair in signed.items()
+        for sign, x in zip(("pos", "neg"), pair, strict=True)
+    }
     trainer = SimpleNamespace(
-        accelerator=SimpleNamespace(**alone, num_processes=1, sync_gradients=True),
-        model=SimpleNamespace(training=True),
-        _metrics={"train": defaultdict(list), "eval": defaultdict(list)},
-        aux_loss_enabled=False,
-        top_entropy_quantile=1.0,
-        off_policy_mask_threshold=None,
-        use_adaptive_entropy=False,
-        entropy_coef=entropy_coef,
-        _entropy_bonus_enabled=entropy_coef != 0,
+        **vars(spec),  # loss_type, beta, epsilon_low, epsilon_high, max_completion_length
         importance_sampling_level=spec.level,
-        beta=spec.beta,
-        loss_type=spec.loss_type,
-        epsilon_low=spec.epsilon_low,
-        epsilon_high=spec.epsilon_high,
-        use_vllm=True,
-        vllm_importance_sampling_correction="is_ratio" in x,
-        current_gradient_accumulation_steps=STEP["accumulation_steps"],
-        max_completion_length=spec.max_completion_length,
-        get_gamma_weights=GRPOTrainer.get_gamma_weights,
         args=SimpleNamespace(
             use_bias_correction_kl=spec.bias_correct_kl,
             delta=spec.delta,
             steps_per_generation=STEP["steps_per_generation"],
-            sapo_temperature_pos=spec.sapo_temperatures[0],
-            sapo_temperature_neg=spec.sapo_temperatures[1],
-            vespo_k_pos=spec.vespo_k[0],
-            vespo_k_neg=spec.vespo_k[1],
-            vespo_lambda_pos=spec.vespo_lambda[0],
-            vespo_lambda_neg=spec.vespo_lambda[1],
+            **signed,
         ),
+        current_gradient_accumulation_steps=STEP["accumulation_steps"],
+        use_vllm=True,
+        vllm_importance_sampling_correction="is_ratio" in x,
+        entropy_coef=entropy_coef,
+        _entropy_bonus_enabled=entropy_coef != 0,
+        use_adaptive_entropy=False,
+        top_entropy_quantile=1.0,
+        off_policy_mask_threshold=None,
+        aux_loss_enabled=False,
+        accelerator=SimpleNamespace(**alone, num_processes=1, sync_gradients=True),
+        model=SimpleNamespace(training=True),
+        _metrics={"train": defaultdict(list), "eval": defaultdict(list)},
+        get_gamma_weights=GRPOTrainer.get_gamma_weights,
         _get_per_token_logps_and_entropies=lambda *a, **k: (x["logp"], entropy, None),
     )
     empty = torch.zeros(len(x["mask"]), 0, dtype=torch.long)

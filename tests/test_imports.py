@@ -119,3 +119,15 @@ def test_a_circle_and_a_heavy_import_are_seen(tmp_path, monkeypatch):
     assert "r1lab.one" in reached("r1lab.one") and "r1lab.two" in reached("r1lab.two")
     assert imports("r1lab.one", False) == {"trl.trainer"} and imports("r1lab.two", False) == frozenset()
     imports.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "module", [name for name in FILES if name.startswith(("r1lab.kernels", "r1lab.engine"))]
+)
+def test_kernels_and_engine_import_torch_only(module):
+    """And triton only where it is used: a machine without it runs everything else."""
+    outside = {name.partition(".")[0] for name in reached(module)} - {"r1lab", *sys.stdlib_module_names}
+    assert outside <= {"torch", "triton"}
+    assert module.endswith("triton") or "triton" not in {
+        name for name in reached(module, inside_functions=False)
+    }

@@ -73,6 +73,7 @@ def fused_grpo_loss(
     not fit and on a token to which the head gives probability 0, IndexError on one outside the vocabulary, RuntimeError
     on a second derivative.
     """
+    # Under no_grad, and for a frozen head, there is less to compute. The gradients are made here and not by autograd.
     needed = [torch.is_grad_enabled() and x is not None and x.requires_grad for x in (hidden, weight, bias)]
     with torch.no_grad():
         # Stage 1: check the inputs, and find the rows that are not padding.
@@ -84,8 +85,10 @@ def fused_grpo_loss(
         entropy_gradient = -entropy_coef / max(1, len(rows))  # dL/dentropy of every row
 
         # Stage 2: find out when the coefficients c = dL/dlogp are known, and which rows can have one that is not 0.
+        # Padding and completions with advantage 0 have none.
         can_learn = batch.weights * batch.advantages != 0
         if grpo.known_before_scoring(batch, spec):
+            # On-policy they do not depend on the log-probabilities, which are still all 0 here.
             coefficients = grpo.coefficients(tiles.logp.view(shape), batch, spec)
             coefficients, can_learn = coefficients.flatten(), coefficients != 0
         elif grpo.known_per_token(spec):
@@ -95,6 +98,7 @@ def fused_grpo_loss(
 
         else:
             coefficients, can_learn = None, can_learn.any(-1, keepdim=True).expand(shape)
+        # The KL term and the entropy bonus act on every token, whatever its advantage.
         if spec.beta or entropy_coef:
             can_learn = batch.mask
         can_learn = can_learn.flatten()[rows]
@@ -106,6 +110,7 @@ def fused_grpo_loss(
             tiles.run(rows[~can_learn])
         tiles.run(live, coefficients, gradients, entropy_gradient)
         logp, entropy = tiles.logp.view(shape), tiles.entropy.view(shape)
+        # Its logarithm is infinite, and the gradient would be NaN.
         if logp.isneginf().any():
             raise ValueError("the head gives probability 0 to a token of the batch: mask it, or allow it")
 
@@ -115,7 +120,7 @@ def fused_grpo_loss(
             live = live if entropy_coef else live[coefficients[live] != 0]
             tiles.run(live, coefficients, gradients, entropy_gradient)
 
-        # Stage 5: the loss itself, from the log-probabilities.
+        # Stage 5: the loss itself, from the log-probabilities, and the metrics.
         loss = grpo.batch_loss(logp, batch, spec)
         if entropy_coef:
             loss = loss - entropy_coef * grpo.masked_mean(entropy, batch.mask)
@@ -179,6 +184,7 @@ class _LinearLogp(torch.autograd.Function):
     @staticmethod
     def forward(ctx, tiles, *inputs):
         tiles.run(tiles.rows)
+        # The tiles are not kept. Saving the inputs lets autograd notice a weight that was changed before backward.
         ctx.save_for_backward(*inputs)
         ctx.tiles = tiles
         return tiles.logp

@@ -18,6 +18,7 @@ BLOCK, WARPS = 4096, 16
 
 def score(tile: Tensor, ids: Tensor, head: Head, with_entropy: bool) -> Scores:
     """As `rows_torch.score`, for a float32 tile, which is left as it is."""
+    # One piece of memory for all results of a row, so that a kernel takes one pointer.
     packed = tile.new_empty(4, len(tile))
     _launch(_score, tile, ids, head, (packed,), with_entropy)
     return Scores(packed[0], packed[1] if with_entropy else None, packed[2], packed=packed)
@@ -45,6 +46,7 @@ def _launch(kernel, tile: Tensor, ids: Tensor, head: Head, arguments: tuple, wit
     if not rows:
         return
     block = min(BLOCK, triton.next_power_of_2(vocabulary))
+    # One program a row. What is not there (bias, softcap) is passed as something harmless, and its flag is off.
     kernel[(rows,)](
         tile,
         ids,
@@ -99,6 +101,7 @@ def _score(
     row, rows = tl.program_id(0).to(tl.int64), tl.num_programs(0)  # 64 bits: rows x V may exceed 2^31
     logits, target = tile + row * stride, tl.load(ids + row)
     # Stage 1: max z, and the sums of e^(z - max z) and of its product with z - max z, both without the target.
+    # The maximum is found on the way (online softmax: Milakov and Gimelshein, 2018): when it rises, the sums shrink.
     maximum, others, weighted = -float("inf"), 0.0, 0.0
     for start in range(0, vocabulary, BLOCK):
         columns = start + tl.arange(0, BLOCK)
@@ -173,6 +176,7 @@ def _differentiate(
         # The block's gradient goes where this or an earlier block was: all threads must have read it first.
         tl.debug_barrier()
         z, tanh = _transform(x, columns, inside, bias, scale, softcap, inverse_t, HAS_BIAS, HAS_SOFTCAP)
+        # dz = c (1[target] - p) - e p (log p + entropy), then through softcap, scale and temperature.
         p = tl.exp(z - maximum) / total
         dz = tl.where(columns == target, c * missing, -c * p)
         if WITH_ENTROPY:

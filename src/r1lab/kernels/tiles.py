@@ -27,6 +27,7 @@ class TiledHead:
             shapes = {"hidden": hidden, "weight": head.weight, "ids": ids, "mask": mask}
             shapes = ", ".join(f"{name} {tuple(x.shape)}" for name, x in shapes.items())
             raise ValueError(f"shapes do not fit: {shapes}; see the docstring")
+        # Rows on padding are left out here once, so nothing later computes them.
         self.rows, self.ids = (mask != 0).flatten().nonzero()[:, 0], ids.flatten()
         low, high = (int(x) for x in self.ids[self.rows].aminmax()) if len(self.rows) else (0, 0)
         if low < 0 or high >= vocabulary:
@@ -38,6 +39,7 @@ class TiledHead:
         bias = None if head.bias is None else head.bias.detach().to(exact)
         self.head = head._replace(weight=head.weight.detach().to(self.product), bias=bias)
         self.hidden = hidden.detach()
+        # Results of all rows; those that are never scored stay 0.
         self.logp = torch.zeros(self.ids.shape, dtype=exact, device=hidden.device)
         self.entropy = torch.zeros_like(self.logp) if with_entropy else None
         if hidden.device.type == "cpu":  # whole blocks of 64 rows, as many as fit
