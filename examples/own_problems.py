@@ -3,7 +3,7 @@
     python examples/own_problems.py                       # examples/market.jsonl, 20 steps
     python examples/own_problems.py my.jsonl --steps 100
 
-A line holds `prompt`, `solution` and `language`. `verifier` says how answers are checked: "math" (the default: numbers and algebra), "logic"
+A line holds `prompt`, `solution` and `language`; `id` is given where it is missing. `verifier` says how answers are checked: "math" (the default: numbers and algebra), "logic"
 (names that must be equal), "code" (run against `tests`), "countdown" (`numbers` that make `target`), or one you add to `rewards.VERIFIERS`.
 """
 
@@ -12,8 +12,9 @@ import json
 from pathlib import Path
 
 from r1lab.policy import load_policy
-from r1lab.prompts import format_completion, render_prompt
+from r1lab.prompts import format_completion
 from r1lab.rewards import grade_many
+from r1lab.rollouts import sample_and_grade
 from r1lab.scale import get_scale, output_folder
 from r1lab.stages.grpo import make_grpo_trainer
 from r1lab.stages.runner import run_trainer
@@ -27,33 +28,35 @@ def read_problems(path: Path) -> list[dict[str, str]]:
     """Rows of a JSONL file, every one with the keys that rewards read. ValueError names a line that is not a problem."""
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        row = {"verifier": "math", "tests": "", "language": "en", **json.loads(line)}
-        if not row.get("prompt") or not row.get("solution"):
-            raise ValueError(f"line {number} of {path.name} needs `prompt` and `solution`, both not empty")
+        defaults = {
+            "id": f"{path.stem}-{number}",
+            "verifier": "math",
+            "solution": "",
+            "tests": "",
+            "language": "en",
+        }
+        row = defaults | json.loads(line)
+        if not row["prompt"] or not (row["solution"] or row.get("target")):
+            raise ValueError(
+                f"line {number} of {path.name} needs a `prompt` and a `solution` (for countdown `numbers` and a `target`), not empty"
+            )
         rows.append(row)
     return rows
 
 
 def unreadable(rows: list[dict[str, str]]) -> list[str]:
-    """Prompts whose own solution the grader does not accept: such a problem would punish every right answer."""
+    """Prompts whose own solution the grader does not accept: on such a problem a right answer would earn nothing."""
+    rows = [row for row in rows if row["solution"]]
     answers = [format_completion("so", row["solution"]) for row in rows]
     return [row["prompt"] for row, ok in zip(rows, grade_many(answers, rows), strict=True) if not ok]
 
 
 def mixed_groups(rows: list[dict[str, str]], scale) -> int:
-    """How many problems the base solves sometimes: only those teach at the start."""
-    policy = load_policy(scale)
-    prompts = [
-        render_prompt(row["prompt"], template=scale.template, language=row["language"]) for row in rows
-    ]
-    drawn = policy.generate(
-        prompts, samples=scale.group_size, temperature=1.0, max_new_tokens=scale.max_completion_tokens, seed=0
-    )
-    paid = [
-        grade_many([s.text for s in group], [row] * len(group))
-        for row, group in zip(rows, drawn, strict=True)
-    ]
-    return sum(0 < sum(verdicts) < len(verdicts) for verdicts in paid)
+    """How many problems the base solves sometimes. At the start only those have a gradient."""
+    limit = scale.max_completion_tokens
+    settings = {"template": scale.template, "samples": scale.group_size, "max_new_tokens": limit}
+    groups = sample_and_grade(load_policy(scale), rows, **settings)
+    return sum(len({rollout["correct"] for rollout in group}) == 2 for group in groups)
 
 
 def main(argv: list[str] | None = None) -> list[dict]:

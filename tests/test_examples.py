@@ -42,6 +42,24 @@ def test_a_line_that_is_no_problem_is_named(tmp_path):
         example("own_problems")["read_problems"](path)
 
 
+def test_problems_of_different_verifiers_train_together(tmp_path):
+    """A dataset takes its columns from the first row: countdown's `numbers` and `target` must not get lost."""
+    from r1lab.rewards import make_reward
+    from r1lab.scale import get_scale
+    from r1lab.stages.zero import training_set
+
+    path = tmp_path / "mine.jsonl"
+    sums = {"prompt": "1+1?", "solution": "2"}
+    countdown = {"prompt": "Make 7.", "verifier": "countdown", "numbers": [3, 4], "target": 7}
+    path.write_text(json.dumps(sums) + "\n" + json.dumps(countdown) + "\n")
+    module = example("own_problems")
+    rows = module["read_problems"](path)
+    assert [row["id"] for row in rows] == ["mine-1", "mine-2"] and module["unreadable"](rows) == []
+    columns = training_set(rows, get_scale("tiny")).to_dict()
+    texts = ["<think>a</think> <answer>3+4</answer>"] * 2
+    assert sorted(make_reward("countdown")(texts, **columns), key=str) == [1.0, None]
+
+
 def test_a_solution_that_the_grader_refuses_is_found():
     module = example("own_problems")
     rows = module["read_problems"](module["MARKET"])

@@ -258,7 +258,7 @@ def splits_of(monkeypatch):
 
     def splits_of(rows, **changes):
         problems._hub_problems.cache_clear()
-        monkeypatch.setattr(hub, "load_dapo_math", lambda: rows)
+        monkeypatch.setattr(hub, "load_source", lambda key, seed: (rows, Counter()))
         scale = replace(SCALES["t4"], **({"model": BASE, "max_prompt_tokens": 400} | changes))
         return {
             row["prompt"]: split

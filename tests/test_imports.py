@@ -5,6 +5,8 @@ import sys
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 SOURCE = Path(__file__).parents[1] / "src" / "r1lab"
 FILES = {
     ".".join(("r1lab", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__"): path

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from r1lab.problems.hub import BENCHMARKS, load_source
+from r1lab.problems.adapters import SOURCES
+from r1lab.problems.hub import load_source
 from r1lab.prompts import format_completion
 from r1lab.rewards import make_reward
 
@@ -17,7 +18,7 @@ FOLDER = Path(os.environ.get("R1LAB_REAL_DATA") or "no-such-folder")
 
 def rows(key, count):
     """All rows of a benchmark; every published row must be found sound, which includes that its gold verifies."""
-    path = FOLDER / BENCHMARKS[key]
+    path = FOLDER / SOURCES[key].benchmark
     if not path.is_file():
         pytest.skip(f"no {path.name}: set R1LAB_REAL_DATA to the folder that holds it")
     made, dropped = load_source(key, file=path)

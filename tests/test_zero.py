@@ -12,7 +12,7 @@ import torch
 from r1lab.policy import load_policy
 from r1lab.rewards import REWARDS, make_reward, reward_set
 from r1lab.scale import DATA, SCALES
-from r1lab.stages import rollout
+from r1lab.stages import engine_hook
 from r1lab.stages.align import RestrictedReward
 from r1lab.stages.config import make_grpo_args
 from r1lab.stages.grpo import make_grpo_trainer
@@ -28,9 +28,9 @@ def rows_of_steps(trainer):
 def test_a_few_steps_move_the_policy_and_log_every_reward_of_the_engines_samples(tmp_path, monkeypatch):
     """The completions are the engine's; their log-probabilities switch no correction on; the logged lengths are theirs."""
     sampled, batches = [], []
-    generate = rollout.engine.generate
+    generate = engine_hook.engine.generate
     monkeypatch.setattr(
-        rollout.engine, "generate", lambda *a, **k: sampled.append(generate(*a, **k)) or sampled[-1]
+        engine_hook.engine, "generate", lambda *a, **k: sampled.append(generate(*a, **k)) or sampled[-1]
     )
     # Enough completions that some group is mixed, and no warm-up, whose first step has a rate of zero.
     scale = replace(SMALL, groups=4, group_size=8)
@@ -80,7 +80,7 @@ def test_trl_samples_by_itself_where_the_engine_cannot(monkeypatch):
     model = load_policy("tiny-base").model
 
     def engine(scale=SMALL, **overrides):
-        return bool(rollout.engine_options(scale, model, make_grpo_args(scale, "unused", **overrides)))
+        return bool(engine_hook.engine_options(scale, model, make_grpo_args(scale, "unused", **overrides)))
 
     assert engine()
     assert not engine(min_p=0.1) and not engine(repetition_penalty=1.1)

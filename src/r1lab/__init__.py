@@ -1,4 +1,11 @@
-"""r1lab: build your own reasoning model, stage by stage, on a laptop or a GPU."""
+"""r1lab: build your own reasoning model, stage by stage, on a laptop or a GPU.
+
+To read the package in an evening, follow the data. A problem becomes a prompt (`prompts`, `problems.rows`), a policy answers it
+(`engine`, `policy`, `rollouts`), rewards grade the answers (`rewards.base`, `rewards.format`, `rewards.accuracy`), and the loss
+learns from the grades (`kernels.grpo`). Then read one stage from end to end: `recipe`, `stages.runner`, `stages.zero`,
+`stages.grpo`, `stages.config`. The other stages are variations of it. Leave `rewards.verify`, `kernels.fused`, the `rows_` files
+and `view` for later. `examples/zero_by_hand.py` is the whole algorithm in one file.
+"""
 
 import os
 

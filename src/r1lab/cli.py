@@ -29,7 +29,7 @@ def main_stage(stage: str, argv: list[str]) -> None:
     for need in STAGES[stage].needs:
         flag, start = f"--{need.replace('_', '-')}", f"{STAGES[need].title} to start from"
         parser.add_argument(flag, dest=need, metavar="FOLDER", help=start)
-    if stage in ("reject", "align"):
+    if STAGES[stage].general:
         parser.add_argument(
             "--general",
             metavar="FOLDER",

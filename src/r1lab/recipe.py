@@ -12,14 +12,16 @@ from typing import Any
 class Stage:
     """What surrounds the training of one stage.
 
-    title: in tables. about: for `r1lab --help`. ships: the model that the repository contains. needs: the checkpoints
-    it starts from, the one that is trained first. variants: name -> options of `make_trainer`; ablations and controls.
+    title: in tables. ships: the folder of its model in data/models, or "" where the repository has none. needs: the
+    checkpoints it starts from; the one whose training goes on comes first. about: for `r1lab --help`. general: it also trains on general
+    prompts, so its command takes a folder of your own. variants: name -> options of `make_trainer`; ablations and controls.
     """
 
     title: str
     ships: str
     needs: tuple[str, ...] = ()
     about: str = ""
+    general: bool = False
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -37,14 +39,14 @@ STAGES = {
         "tiny-r1-sft1",
         ("base", "zero"),
         "cold start: SFT of the base on cleaned chains of thought",
-        {"cold_start-messy": {"clean": False}},
+        variants={"cold_start-messy": {"clean": False}},
     ),
     "reason": Stage(
         "reasoning RL",
         "tiny-r1-reason",
         ("cold_start",),
         "reasoning RL: GRPO from the cold start, with a reward for one language too",
-        {
+        variants={
             # The ablation: the language is measured, and its reward has weight 0.
             "reason-free": {"language_weight": 0.0},
             # The control: the same rewards and steps without a cold start.
@@ -60,14 +62,16 @@ STAGES = {
         "tiny-r1-sft2",
         ("base", "reason"),
         "rejection sampling from the reasoning model, then a second SFT of the base",
-        {"reject-random": {"random_control": True}, "reject-reasoning": {"general_share": 0.0}},
+        general=True,
+        variants={"reject-random": {"random_control": True}, "reject-reasoning": {"general_share": 0.0}},
     ),
     "align": Stage(
         "R1 (all-scenario RL)",
         "tiny-r1",
         ("reject",),
         "all-scenario RL: rules for reasoning, a reward model for the rest",
-        {
+        general=True,
+        variants={
             "align-overoptimised": _RLHF,
             "align-kl": {**_RLHF, "beta": 0.1},
             "align-early": {**_RLHF, "stop_early": True},
@@ -80,7 +84,7 @@ STAGES = {
         "tiny-student",
         ("student_base", "align"),
         "distillation of the aligned model into a small student",
-        {
+        variants={
             # Reinforcement learning on the student itself, for as many seconds as distillation took, and for three times as many.
             "distill-rl": {"method": "rl"},
             "distill-rl-long": {"method": "rl", "longer": 3},

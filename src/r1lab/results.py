@@ -59,8 +59,9 @@ def table_so_far(last: str, **options) -> str:
     names = list(LABELS)
     if last not in names:
         raise ValueError(f"no stage is called {last!r}: choose one of {', '.join(names)}")
-    measured = names[: names.index(last) + 1]
-    return table({LABELS[name]: load_run(name)["report"] for name in measured}, **options)
+    # A stage of your own may stand between the others without a run in the repository.
+    earlier = [name for name in names[: names.index(last)] if run_path(name).is_file()]
+    return table({LABELS[name]: load_run(name)["report"] for name in (*earlier, last)}, **options)
 
 
 def seeds_table(names: dict[str, str], columns: tuple[str, ...] = SEED_COLUMNS) -> str:

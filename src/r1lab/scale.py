@@ -20,7 +20,7 @@ class Scale:
     engine: str  # "transformers" (plain TRL) or "unsloth" (Unsloth + vLLM)
     dtype: str
     template: str  # which prompt template the policy can read (prompts.render_prompt)
-    problems: str  # "tiny" (data/problems) or "dapo" (DAPO-Math-17k)
+    problems: str  # "tiny" (data/problems), or a key of problems.adapters.SOURCES, such as "dapo"
     max_prompt_tokens: int
     max_completion_tokens: int
     groups: int

@@ -69,9 +69,10 @@ def _hub_problems(scale: Scale) -> list[dict[str, str]]:
     """The scale's problems of the hub without those whose prompt is too long; prints how many were skipped."""
     from transformers import AutoTokenizer
 
-    from r1lab.problems.hub import load_dapo_math
+    from r1lab.problems.hub import load_source
 
-    rows, limit = load_dapo_math(), scale.max_prompt_tokens
+    # Shuffled once, in an order that is always the same.
+    rows, limit = load_source(scale.problems, seed=0)[0], scale.max_prompt_tokens
     tokenizer = AutoTokenizer.from_pretrained(scale.model)
     prompts = [row["prompt"] for row in to_training_rows(rows, scale.template)]
     texts = [tokenizer.apply_chat_template(p, tokenize=False, add_generation_prompt=True) for p in prompts]
@@ -84,8 +85,11 @@ def _hub_problems(scale: Scale) -> list[dict[str, str]]:
 
 def to_training_rows(rows: Iterable[dict[str, str]], template: str) -> list[dict]:
     """Rows with `prompt` as chat messages and the bare question kept as `question`: what TRL and the rewards read."""
+    # Of rows with different keys a dataset would keep those of the first one only.
+    blank = dict.fromkeys(key for row in rows for key in row)
     return [
         {
+            **blank,
             **row,
             "question": row["prompt"],
             "prompt": render_prompt(row["prompt"], template=template, language=row["language"]),

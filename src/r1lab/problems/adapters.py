@@ -27,6 +27,9 @@ class Source:
     rows: Mapping[str, int]  # split -> how many rows the pinned version has; the first split is the usual one
     adapt: Callable[[Mapping], dict[str, str]]
     config: str | None = None  # the part of the data set, where it has several
+    benchmark: str = (
+        ""  # the file that `hub.load_benchmark` looks for first, where checkpoints are evaluated on it
+    )
 
     def to_row(self, row: Mapping, number: int) -> dict[str, str]:
         """Row `number` of the data set, in our keys. Raises ValueError naming a column that is not there."""
@@ -35,7 +38,7 @@ class Source:
         except KeyError as error:
             raise ValueError(
                 f"row {number} of {self.name} has no {error}, only {', '.join(sorted(row)) or 'nothing'}: "
-                "the data set has changed, load the version that r1lab.problems.hub names"
+                "the data set has changed, load the version that r1lab.problems.adapters names"
             ) from None
         ours["prompt"] = str(ours["prompt"] or "").strip()
         ours["solution"] = str(ours["solution"] or "")
@@ -124,13 +127,22 @@ SOURCES = {
         {"test": 1_319, "train": 7_473},
         gsm8k,
         "main",
+        "gsm8k_test.jsonl",
     ),
     # Of the competition problems of Hendrycks et al. (2021) the 500 that Lightman et al. (2023) held out.
     "math_500": Source(
-        "HuggingFaceH4/MATH-500", "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be", {"test": 500}, math_500
+        "HuggingFaceH4/MATH-500",
+        "6e4ed1a2a79af7d8630a6b768ec859cb5af4d3be",
+        {"test": 500},
+        math_500,
+        benchmark="math_500_test.jsonl",
     ),
     # Python functions with their tests (Chen et al., 2021).
     "humaneval": Source(
-        "openai/openai_humaneval", "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544", {"test": 164}, humaneval
+        "openai/openai_humaneval",
+        "7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544",
+        {"test": 164},
+        humaneval,
+        benchmark="HumanEval.jsonl.gz",
     ),
 }

@@ -14,29 +14,24 @@ from r1lab.rewards import grade_many
 from r1lab.scale import DATA, Scale
 
 BATCH = 256  # rows whose golds are graded at once
-# What a checkpoint is evaluated on beside its own problems -> the file that holds it, where there is one.
-BENCHMARKS = {
-    "gsm8k": "gsm8k_test.jsonl",
-    "math_500": "math_500_test.jsonl",
-    "humaneval": "HumanEval.jsonl.gz",
-    "logic": "",  # the puzzles of the tiny world's test split
-}
 
 
 def load_benchmark(
     key: str, *, limit: int | None = None, hub: bool = True
 ) -> tuple[list[dict[str, str]], Counter]:
-    """(sound rows, why others were dropped and how many) of one of BENCHMARKS, or a fixed random `limit` of them.
+    """(sound rows, why others were dropped and how many) of a benchmark, or a fixed random `limit` of them.
 
-    From its file in data/benchmarks, or in the folder that R1LAB_REAL_DATA names; without one, from the hub if `hub`.
+    A benchmark is a source with a `benchmark` file, or "logic", the puzzles of the tiny world's test split. Its rows come
+    from that file in data/benchmarks, or in the folder that R1LAB_REAL_DATA names; without one, from the hub if `hub`.
     Raises as `load_source` does, and FileNotFoundError when there is neither.
     """
     if key == "logic":
         rows = [row for row in load_problems("test") if row["domain"] == "logic"]
         return take_balanced(rows, limit or len(rows)), Counter()
-    if key not in BENCHMARKS:
-        raise ValueError(f"unknown benchmark {key!r}: choose one of {', '.join(BENCHMARKS)}")
-    file = Path(os.environ.get("R1LAB_REAL_DATA") or DATA / "benchmarks") / BENCHMARKS[key]
+    files = {name: source.benchmark for name, source in SOURCES.items() if source.benchmark}
+    if key not in files:
+        raise ValueError(f"unknown benchmark {key!r}: choose one of {', '.join(files)}, logic")
+    file = Path(os.environ.get("R1LAB_REAL_DATA") or DATA / "benchmarks") / files[key]
     if file.is_file():
         hub = False
     elif not hub:
@@ -89,11 +84,6 @@ def keep_sound(rows: Iterable[dict[str, str]], dropped: Counter) -> Iterator[dic
                 yield row
             else:
                 dropped["gold does not verify"] += 1
-
-
-def load_dapo_math(seed: int = 0) -> list[dict[str, str]]:
-    """The sound English rows of DAPO-Math-17k-Processed, shuffled once. Raises as `load_source` does."""
-    return load_source("dapo", seed=seed)[0]
 
 
 def load_worked_solutions(seed: int = 0) -> Iterator[dict[str, str]]:
@@ -189,7 +179,7 @@ def _explained(source: Source, error: BaseException) -> Exception:
     if "RevisionNotFound" in names:
         return ValueError(
             f"{source.name} has no revision {source.revision}: its history was rewritten, set another in "
-            "r1lab.problems.hub.SOURCES"
+            "r1lab.problems.adapters.SOURCES"
         )
     return ConnectionError(
         f"could not load {source.name} ({type(error).__name__}): check the network, or use R1LAB_SCALE=tiny, which is offline"

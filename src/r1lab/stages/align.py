@@ -17,7 +17,7 @@ from r1lab.rewards.general import answers_well
 from r1lab.scale import Scale
 from r1lab.stages.callbacks import attach_log
 from r1lab.stages.config import make_dpo_args
-from r1lab.stages.general import refusals, report_general, shares_by_kind
+from r1lab.stages.general_report import refusals, report_general, shares_by_kind
 from r1lab.stages.grpo import load_trainable, make_grpo_trainer
 from r1lab.stages.preference import (
     PreferenceReward,
@@ -170,7 +170,7 @@ def make_trainer(
     pairs = make_pairs(general_prompts(scale), run.seed)
     overrides = {"seed": run.seed} | overrides
     if dpo:
-        run.recipe = f"{len(pairs)} preference pairs"
+        run.summary = f"{len(pairs)} preference pairs"
         return make_dpo_trainer(run, pairs, **overrides)
     # Stage 1: the reward model, from the checkpoint that the policy starts from too.
     folder = run.output / "reward-model"
@@ -179,10 +179,10 @@ def make_trainer(
     run.facts["pairs"] = pair_accuracy(preference, preference_pairs(test, run.seed))
     # Stage 2: the rewards and the prompts.
     if rlhf:
-        run.recipe = "rewards: a reward model alone"
+        run.summary = "rewards: a reward model alone"
         rewards = {"reward_funcs": [preference, AnsweredWell()], "reward_weights": [1.0, 0.0]}
     else:
-        run.recipe = "rewards: rules on problems, a reward model on general prompts"
+        run.summary = "rewards: rules on problems, a reward model on general prompts"
         rewards = align_rewards(preference)
     dataset = align_dataset(scale, 1.0 if rlhf else GENERAL_SHARE)
     # Stage 3: the trainer.

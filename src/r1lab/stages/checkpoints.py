@@ -21,7 +21,8 @@ def find_stage(scale: Scale, name: str, folder: Path | str | None = None) -> str
     """
     if name in PRETRAINED and not folder and scale.name != "tiny":
         return scale.model if name == "base" else scale.student
-    home = DATA / "models" / STAGES[name].ships if scale.name == "tiny" else output_folder() / name
+    shipped = scale.name == "tiny" and STAGES[name].ships
+    home = DATA / "models" / shipped if shipped else output_folder() / name
     path = Path(folder) if folder else home
     remedy = (
         f"make it with `make {'base' if name == 'base' else 'student'}`"
@@ -104,7 +105,7 @@ def stage_card(record: dict, evaluation: str = "") -> str:
         evaluation
         or "Not evaluated yet: `python -m r1lab eval FOLDER` does it; the shipped models carry their table."
     )
-    return f"""# {STAGES[record["stage"]].ships if record["scale"] == "tiny" else STAGES[record["stage"]].title}
+    return f"""# {(record["scale"] == "tiny" and STAGES[record["stage"]].ships) or STAGES[record["stage"]].title}
 
 Stage `{record["stage"]}` of the R1 recipe ({STAGES[record["stage"]].title}), at scale `{record["scale"]}`. Made by this project; Apache-2.0.
 

@@ -184,7 +184,7 @@ def make_trainer(run: Run, *, clean: bool = True, **overrides: Any):
     save_data(rows, facts, run.output / DATA_FOLDER)
     run.data_seconds = time.monotonic() - started
     run.facts |= {**facts, "data_seconds": round(run.data_seconds, 1)}
-    run.recipe = f"{len(rows)} replies of R1-Zero, {'cleaned up' if clean else 'not cleaned up'}"
+    run.summary = f"{len(rows)} replies of R1-Zero, {'cleaned up' if clean else 'not cleaned up'}"
     if run.scale.name == "tiny":
         overrides = {"num_train_epochs": EPOCHS} | overrides
     options = {"rows": rows, "model": run.parents["base"], "show": run.show, "seed": run.seed}

@@ -23,7 +23,7 @@ from r1lab.scale import Scale
 from r1lab.stages.callbacks import attach_log
 from r1lab.stages.checkpoints import RECORD
 from r1lab.stages.config import make_on_policy_args
-from r1lab.stages.general import report_general
+from r1lab.stages.general_report import report_general
 from r1lab.stages.grpo import load_trainable
 from r1lab.stages.run_folder import load_or_make
 from r1lab.stages.runner import Run
@@ -130,11 +130,11 @@ def make_trainer(
     # The other methods end by the clock, so that all of them cost the same.
     overrides = {"max_steps": MANY_STEPS} | overrides
     if method == "rl":
-        run.recipe = "the rewards of R1-Zero, no teacher"
+        run.summary = "the rewards of R1-Zero, no teacher"
         start = run.parents["student_base"]
         trainer = make_zero_trainer(run.scale, run.output, model=start, show=run.show, **overrides)
     elif method == "on-policy":
-        run.recipe = "on-policy, reverse KL to the teacher"
+        run.summary = "on-policy, reverse KL to the teacher"
         trainer = make_on_policy_trainer(run, overrides)
     else:
         raise ValueError(f"there is no method {method!r} of distillation: choose sft, rl or on-policy")
@@ -171,7 +171,7 @@ def make_sft_student(run: Run, reasoning: bool, prompts: int, looks: int, overri
         "sampling_seconds": data["seconds"],
     }
     content = "right traces" if reasoning else "right answers, without the reasoning,"
-    run.recipe = (
+    run.summary = (
         f"{len(traces):,} {content} that the teacher sampled for {count:,} training problems and "
         f"its {len(general)} replies to general prompts"
     )

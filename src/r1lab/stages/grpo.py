@@ -11,7 +11,7 @@ from r1lab.scale import Scale
 from r1lab.self_checks import has_self_check
 from r1lab.stages.callbacks import FiniteReward, MetricsLog
 from r1lab.stages.config import make_grpo_args
-from r1lab.stages.rollout import engine_options
+from r1lab.stages.engine_hook import engine_options
 
 
 def self_check(completions, **_) -> list[float]:

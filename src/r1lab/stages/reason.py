@@ -82,7 +82,7 @@ def make_trainer(
     start = run.parents[parent]
     dataset = reason_dataset(run.scale, start, seed=run.seed) if select else zero_dataset(run.scale)
     run.facts |= {"problems": len(dataset), "selection_seconds": round(time.monotonic() - started, 1)}
-    run.recipe = f"{len(dataset)} problems; rewards: R1-Zero's + {language_weight:g} language consistency"
+    run.summary = f"{len(dataset)} problems; rewards: R1-Zero's + {language_weight:g} language consistency"
     if run.scale.name == "tiny":
         overrides = {"max_steps": STEPS} | overrides
     return make_grpo_trainer(

@@ -15,7 +15,7 @@ from r1lab.problems import load_general, load_scale_problems
 from r1lab.rollouts import Rollout, sample_and_grade
 from r1lab.scale import Scale
 from r1lab.stages import filters
-from r1lab.stages.general import report_general
+from r1lab.stages.general_report import report_general
 from r1lab.stages.run_folder import load_or_make
 from r1lab.stages.runner import Run
 from r1lab.stages.sft import make_sft_trainer
@@ -146,7 +146,7 @@ def make_trainer(
         "chosen_correct": sum(row["correct"] for row in chosen),
         "rows": len(rows),
     }
-    run.recipe = (
+    run.summary = (
         f"{len(chosen)} of {len(pool)} samples ({samples} of each of {prompts} prompts; "
         f"{'random' if random_control else 'filtered'}) and {len(rows) - len(chosen)} general replies"
     )

@@ -20,7 +20,7 @@ from r1lab.stages.run_folder import drop_checkpoints, explained, last_checkpoint
 class Run:
     """One run of a stage: what `make_trainer(run, **options)` gets, and where it leaves notes for the runner.
 
-    parents: {stage: path} of the checkpoints to start from. show: called with every row of the log. recipe: half a
+    parents: {stage: path} of the checkpoints to start from. show: called with every row of the log. summary: half a
     sentence for the card. facts: what the run file keeps. data_seconds: of making the data, where the stage counts them.
     stopwatch: a callback whose `spent` replaces the seconds of training, see `stages/distill.py`.
     """
@@ -32,7 +32,7 @@ class Run:
     seed: int = 0
     resume: bool = False
     show: Any = None
-    recipe: str = ""
+    summary: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     data_seconds: float = 0.0
     stopwatch: Any = None
@@ -80,7 +80,7 @@ def train_stage(
             scale=scale,
             seed=seed,
             parents=parents,
-            recipe=f"{describe(trainer)}; {run.recipe}".removesuffix("; "),
+            recipe=f"{describe(trainer)}; {run.summary}".removesuffix("; "),
             seconds=result["seconds"],
         )
         # Stage 5: measure what only this stage can know.

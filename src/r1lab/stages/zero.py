@@ -48,6 +48,6 @@ def make_zero_trainer(scale: Scale, output: Path | str, **options: Any):
 
 def make_trainer(run: Run, **overrides: Any):
     """The trainer for the runner; overrides are fields of `GRPOConfig`."""
-    run.recipe = f"rewards: accuracy + {FORMAT_WEIGHT} format"
+    run.summary = f"rewards: accuracy + {FORMAT_WEIGHT} format"
     options = {"model": run.parents["base"], "show": run.show, "seed": run.seed}
     return make_zero_trainer(run.scale, run.output, **options, **overrides)
