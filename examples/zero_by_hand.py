@@ -1,13 +1,11 @@
-"""R1-Zero by hand: trains a small language model to reason from rewards alone. The whole algorithm is in this file.
+"""R1-Zero by hand: trains a small language model to reason from rewards alone. The whole training loop is in this file.
 
     python examples/zero_by_hand.py --seed 0 --output build/by-hand
 
 The base model was pretrained on problems with and without worked solutions. It often answers at once, often wrongly. This
-training shows it no solutions. The model samples eight completions of each problem, and a program grades them. Then one step
-makes the completions with the higher rewards more probable. After about a hundred steps the model reasons before it answers.
-
-r1lab does four things here: it reads the problems, samples completions, grades them, and measures the accuracy. Notebook 04
-trains the same way with TRL.
+training shows it no solutions. The model samples eight completions of each problem, and a program grades them. One step then
+makes those with the higher rewards more probable. After about a hundred steps the model reasons before it answers. Of r1lab
+it uses four things: the problems, the sampler (engine.py), the rewards, and the measure of accuracy.
 """
 
 import argparse
@@ -25,7 +23,7 @@ from r1lab.rewards import reward_set
 GROUPS, GROUP_SIZE = 8, 8  # a step samples 8 completions for each of 8 problems
 MAX_NEW_TOKENS, MAX_GRADIENT_NORM = 96, 1.0
 LEARNING_RATE, WARMUP_STEPS = 4e-4, 5
-# One reward for each kind of answer, and 0.5 for the format, so that a wrong answer never scores more than a right one.
+# One reward for each kind of answer, and 0.5 for the format, so that format alone earns less than a right answer.
 WEIGHTS = {"accuracy": 1.0, "logic": 1.0, "code": 1.0, "format": 0.5}
 # Without this, "12+7" would count as the answer 19: the model could copy the question and still get the reward.
 REWARDS = reward_set(WEIGHTS, accuracy={"require_simplified": True})
@@ -87,8 +85,9 @@ def learn(model, optimizer, prompts, completions, advantages) -> None:
         # count in the mean over all tokens of the step, as in the DAPO loss of Yu et al. (2025).
         if not advantages[group].any():
             continue
-        # Stage 4: the loss. Each log-probability is weighted by the advantage of its completion. PPO's ratio and
-        # clipping are not needed: each batch is used for one step only, and there the ratio is 1 and nothing is clipped.
+        # Stage 4: the loss. Each log-probability is weighted by the advantage of its completion, so its gradient makes
+        # the tokens of better completions more probable. This is the policy gradient (REINFORCE: Williams, 1992). PPO's
+        # ratio and clipping would change nothing here, because each batch is used for one step only.
         weights = advantages[group].repeat_interleave(torch.tensor([len(ids) for ids in completions[group]]))
         loss = -(weights * log_probabilities(model, prompts[start], completions[group])).sum() / tokens
         loss.backward()  # adds to the gradients of the earlier groups
@@ -101,6 +100,7 @@ def learn(model, optimizer, prompts, completions, advantages) -> None:
 def log_probabilities(model, prompt: list[int], completions: list[torch.Tensor]) -> torch.Tensor:
     """Log-probability of every token of the completions of one prompt, one completion after the other: [tokens]."""
     # They form one sequence: prompt, completion 1, completion 2, ... So the prompt is computed once, nothing is padded.
+    # For a prompt "p q" and the completions "a b" and "c": ids p q a b c, owners 0 0 1 1 2, positions 0 1 2 3 2.
     lengths, start = torch.tensor([len(ids) for ids in completions]), len(prompt)
     ids = torch.cat([torch.tensor(prompt), *completions])
     owner = torch.arange(1, len(completions) + 1).repeat_interleave(lengths)
@@ -111,8 +111,8 @@ def log_probabilities(model, prompt: list[int], completions: list[torch.Tensor])
     positions = torch.cat([torch.arange(start), *(torch.arange(start, start + n) for n in lengths.tolist())])
     inputs = {"attention_mask": mask[None, None], "position_ids": positions[None]}
     states = model.model(ids[None], **inputs).last_hidden_state
-    # The state at a token predicts the next token. The first token of every completion is predicted by the end of the
-    # prompt, each later one by the token before it.
+    # The state at a token predicts the next one. The end of the prompt predicts the first token of every completion, and
+    # every later token is predicted by the one before it: in the example q predicts a and c, and a predicts b.
     indices = torch.arange(start, len(ids)) - 1
     indices[lengths.cumsum(0) - lengths] = start - 1
     states = states[0].index_select(0, indices)  # states[0, indices] would add gradients in no fixed order

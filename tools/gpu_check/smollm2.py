@@ -35,7 +35,7 @@ def smollm2(record, device: str) -> None:
     from r1lab.policy import Policy
     from r1lab.problems import to_training_rows
     from r1lab.stages.config import make_grpo_args, make_sft_args
-    from r1lab.stages.rollout import sample_with_engine
+    from r1lab.stages.engine_hook import sample_with_engine
     from r1lab.stages.sft import sft_dataset
     from r1lab.stages.trainer import KernelGRPOTrainer
     from r1lab.stages.zero import zero_rewards
