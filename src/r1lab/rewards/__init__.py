@@ -1,6 +1,6 @@
 """Rewards: one file per family, one contract (read `base` first), made by name.
 
-answers   accuracy (with reading, normalise, numbers, compare, latex), logic, countdown, code: one class per verifier
+answers   accuracy (with reading, normalise, units, quantities, compare, latex), logic, countdown, code: one class per verifier
 text      format, length, language, proxies, general: what can be said without knowing the answer
 verify/   the processes behind accuracy and code
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 from r1lab.rewards.base import AnswerReward
 from r1lab.rewards.logic import LONGEST_ANSWER, last_statement
 from r1lab.rewards.normalise import normalise
-from r1lab.rewards.numbers import evaluate
+from r1lab.rewards.quantities import evaluate
 from r1lab.rewards.reading import ANSWER_IS, last_boxed
 
 Expression = tuple[Fraction, Counter]  # its value, and the numbers it uses

@@ -80,16 +80,28 @@ def main():
 def load_math_verify():
     """Functions parse_gold(latex) -> list and verify(gold, answer) -> bool; the first call of each is already paid for."""
     import math_verify
+    from latex2sympy2_extended import NormalizationConfig, latex2sympy
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig
+    from math_verify.parser import should_treat_as_complex
     from sympy import Expr, I, N
 
     logging.disable()
-    config = math_verify.LatexExtractionConfig(boxed_match_priority=0, try_extract_without_anchor=False)
+    # Our own reading has taken the unit off; math-verify would take 6ab for 6 of a unit, and R for r.
+    spelling = NormalizationConfig(
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none"
+    )
+    conversion = ConversionConfig(lowercase_symbols=False)
     golds = {}
 
     def parse(latex):
-        # Boxed, because unboxed text is only searched for something that parses: `2\sqrt{3}` would be read as 2.
-        boxed = f"\\boxed{{{latex}}}"
-        return math_verify.parse(boxed, [config], fallback_mode="no_fallback", parsing_timeout=None)
+        """[the formula], or [] if latex is none."""
+        try:
+            real = not should_treat_as_complex(latex)
+            return [
+                latex2sympy(latex, is_real=real, normalization_config=spelling, conversion_config=conversion)
+            ]
+        except Exception:
+            return []
 
     def parse_gold(latex):
         if latex not in golds:
