@@ -49,11 +49,8 @@ def test_equal_answers_are_right_and_no_others(family):
 
 
 UNDECIDED = [
-    ("12", "twelve", "number words are not read"),
     ("(1,2)", "x=1, y=2", "which name comes first is not known"),
     ("5 kg", "5000 g", "units are compared, not converted"),
-    ("3:30", "3:30 PM", "times of day are not read; 3:30 is a ratio"),
-    ("12", "12, which is the answer", "a comma outside brackets makes a list, and lists are hedges"),
     (r"\ln 2", r"\log 2", "which base a bare log has is a matter of the book"),
 ]
 

@@ -103,10 +103,7 @@ def test_it_is_called_the_way_trl_calls_it(name, release):
         completion_ids=[list(range(20)), []],
         **{key: [value] * 2 for key, value in (BATCH | COLUMNS.get(name, {})).items()},
         **TRL_CALLS[release]
-        | {
-            "log_extra": lambda *said: extra.append(said),
-            "log_metric": lambda *said: metrics.append(said),
-        },
+        | {"log_extra": lambda *said: extra.append(said), "log_metric": lambda *said: metrics.append(said)},
     )
     with_ids = {
         "cosine": [0.5, -1.0],
@@ -422,6 +419,8 @@ def test_values_are_compared_as_python_does_but_for_bools():
         (True, True),
         (None, None),
         ({"a": 1}, {"a": 1.0}),
+        (0.1 + 0.2, 0.3),
+        (float("inf"), float("inf")),
     ]
     apart = [
         (True, 1),
@@ -432,7 +431,11 @@ def test_values_are_compared_as_python_does_but_for_bools():
         ([1], [1, 2]),
         (None, 0),
         ({"a": 1}, {"b": 1}),
-        (0.1 + 0.2, 0.3),
+        (0.3 + 1e-5, 0.3),
+        (2e-9, 1e-9),
+        (13.0000001, 13),
+        (float("nan"), 0.5),
+        (1e308, float("inf")),
     ]
     assert all(same_value(*pair) for pair in same)
     assert not any(same_value(*pair) for pair in apart)

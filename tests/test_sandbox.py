@@ -173,7 +173,7 @@ def test_no_expected_value_ever_reaches_the_server(monkeypatch):
     sent = []
     request = SANDBOX.service.request
     monkeypatch.setattr(
-        SANDBOX.service, "request", lambda job, limit: sent.append(json.dumps(job)) or request(job, limit)
+        SANDBOX.service, "request", lambda *frames: sent.append(json.dumps(frames)) or request(*frames)
     )
     tests = json.dumps({"function": "f", "cases": [[[3], 987654321]]})
     assert make_reward("code")([format_completion("x", "def f(x): return 1 + 2")], tests=[tests]) == [0.0]
@@ -413,7 +413,7 @@ def test_a_server_that_stops_is_not_waited_for():
     stuck = sandbox.service
     os.kill(stuck.pid, signal.SIGSTOP)
     start = time.monotonic()
-    assert stuck.request({"code": GOOD, "function": "f", "arguments": [[3]]}, 0.5) is None
+    assert stuck.request(1, 0.5, {"code": GOOD, "function": "f", "arguments": [[3]]}) is None
     assert time.monotonic() - start < 2.0
     assert sandbox.call(GOOD, "f", [[3]]) == [(True, 13)]
     sandbox.close()

@@ -25,7 +25,7 @@ from r1lab.rewards import make_reward
 from r1lab.rewards.compare import compare, read_gold
 from r1lab.rewards.latex import too_costly
 from r1lab.rewards.normalise import normalise
-from r1lab.rewards.numbers import evaluate, read_numeral, read_quantity
+from r1lab.rewards.quantities import evaluate, read_numeral, read_quantity
 from r1lab.rewards.reading import last_boxed
 from r1lab.rewards.verify.symbolic import SYMBOLIC, SymbolicVerifier
 
@@ -210,7 +210,7 @@ def _split(text):
 
 @given(st.text(max_size=60) | st.text(alphabet="0123456789.,+-*/()= x\\{}$%", max_size=60))
 def test_no_text_breaks_the_exact_comparison(text):
-    assert compare(read_gold("14", "en"), text) in (True, False, None)
+    assert isinstance(compare(read_gold("14", "en"), text), bool | tuple)
     assert normalise(normalise(text)) == normalise(text) or len(text) > 0  # never raises, never hangs
     read_quantity(text, "id")
     evaluate(text)
@@ -473,4 +473,4 @@ def test_nothing_in_the_package_runs_what_a_model_wrote():
         for line in path.read_text(encoding="utf-8").splitlines()
         if FORBIDDEN.search(line.partition("#")[0])
     }
-    assert found == {"rewards/verify/sandbox_server.py", "rewards/verify/isolation.py"}
+    assert found == {"rewards/verify/sandbox_jobs.py", "rewards/verify/isolation.py"}

@@ -89,4 +89,8 @@ class ReasoningAccuracyReward(AccuracyReward):
         boxed = last_boxed(answer)
         if boxed is not None:
             return boxed
-        return answer if tagged else stated_answer(answer, several=problem.several)
+        return (
+            answer
+            if tagged
+            else stated_answer(answer, number=problem.kind == "number", several=problem.several)
+        )

@@ -25,7 +25,7 @@ from r1lab.rewards.lists import (
     same_time,
     tighten,
 )
-from r1lab.rewards.normalise import normalise
+from r1lab.rewards.normalise import normalise, read_words
 from r1lab.rewards.quantities import (
     LONGEST_NUMERAL,
     Fraction,
@@ -144,7 +144,7 @@ def compare(gold: Gold, answer: str, *, require_simplified: bool = False) -> boo
     if gold.kind == "number" and answer.isdecimal() and answer.isascii() and len(answer) <= LONGEST_NUMERAL:
         return same_quantity(gold.value, Quantity(Fraction(int(answer))))
     answer = normalise(answer.rpartition("####")[2])
-    if answer == gold.text or tighten(answer) == tighten(gold.text):
+    if answer == gold.text or (gold.kind != "number" and tighten(answer) == tighten(gold.text)):
         return True
     if gold.kind == "words":
         return _compare_words(gold, answer)
@@ -152,8 +152,11 @@ def compare(gold: Gold, answer: str, *, require_simplified: bool = False) -> boo
     answer = normalise(statement(answer)) or answer
     if not answer or too_costly(answer) or not _brackets_match(answer):
         return False
+    locale = "id" if re.search(r"(?<![A-Za-z])Rp", answer) else gold.locale
+    if gold.kind == "number" and (spelled := read_words(answer)) is not None:
+        answer = str(spelled)  # before the "and" of "one hundred and five" is taken for a hedge
     if not gold.several and (
-        HEDGES.search(answer) or RETRACTED.search(answer) or _names_several(answer, gold.locale)
+        HEDGES.search(answer) or RETRACTED.search(answer) or _names_several(answer, locale)
     ):
         return False
     if gold.several and DOUBTS.search(answer) and not DOUBTS.search(gold.text):
@@ -162,7 +165,6 @@ def compare(gold: Gold, answer: str, *, require_simplified: bool = False) -> boo
     if APPROXIMATE.search(answer) and not (gold.several or rounded):
         return False
     # Stage 3: read it as the gold was read.
-    locale = "id" if re.search(r"(?<![A-Za-z])Rp", answer) else gold.locale
     if gold.kind == "number":
         return _compare_number(gold, answer, locale, require_simplified)
     if gold.kind != "formula":
@@ -268,7 +270,8 @@ def _side_equals(gold: Gold, side: str, locale: str, *, last: bool) -> bool | Qu
     if quantity and (last or quantity.unit == gold.value.unit):
         return same_quantity(gold.value, quantity)
     bare = _UNIT_WORDS.sub(" ", _INTRODUCTION.sub("", side)) if re.search(r"\d", side) else side
-    for text in (side, bare, bare.replace("%", "/100")):
+    of = _UNIT_WORDS.sub(" ", side.replace("% of", "/100*"))
+    for text in (side, bare, bare.replace("%", "/100"), of):
         if (value := evaluate(text, locale)) is not None:
             return value[0] == gold.value.value
     if re.fullmatch(r"e|\\pi", side):
@@ -311,6 +314,8 @@ def _compare_formula(gold: Gold, answer: str) -> bool | Questions:
     if _PROSE.search(answer) and not _PROSE.search(gold_formula):
         return False  # letters of a word would be taken for factors
     functions = _FUNCTION.fullmatch(gold_formula), _FUNCTION.fullmatch(answer)
+    if functions[0] and (named := re.match(r"\s*y\s*=", answer)):
+        return _ask(gold, answer[named.end() :], functions[0][3])  # y = x + 1 for f(x) = x + 1
     if all(functions):
         (name, letter, body), (other_name, other_letter, other) = (match.groups() for match in functions)
         other = re.sub(rf"(?<![A-Za-z\\]){other_letter}(?![A-Za-z])", letter, other)

@@ -23,7 +23,7 @@ _WORD_SEPARATOR = re.compile(
     r"(?:,\s*)?(?<![A-Za-z\\])(?:and|or|dan|atau)(?![A-Za-z])|\\(?:lor|land|vee|wedge)(?![A-Za-z])"
 )
 _LIST_NAME = re.compile(
-    r"(?:[A-Za-z](?:_\{?\w+\}?)?|\([a-z](?:,\s*[a-z])+\))\s*(?:=|\\in(?![A-Za-z]))\s*(?=[^=]*$)"
+    r"\A(?:[A-Za-z](?:_\{?\w+\}?)?|\([a-z](?:,\s*[a-z])+\))\s*(?:=|\\in(?![A-Za-z]))\s*(?=[^=]*$)"
 )
 _ITEM_NAME = re.compile(r"([A-Za-z])(?:_\{?\w+\}?)?\s*=\s*(.+)", re.DOTALL)
 # Part of a list is mathematics or a short symbol; "Paris, France" is a name with a comma.
@@ -190,7 +190,7 @@ def read_text(text: str, locale: str = "en") -> tuple[str, ...] | None:
     if (
         "\\" in text
         or MATH_WORDS.search(text)
-        or (re.fullmatch("[a-z]{2,3}", text) and text not in _SHORT_WORDS)
+        or (re.fullmatch(r"-?[\d.]*[a-z]{2,3}", text) and text not in _SHORT_WORDS)
     ):
         return None
     words = tuple(_WORD.findall(text.casefold()))
@@ -206,6 +206,10 @@ def same_text(gold: tuple[str, ...], answer: tuple[str, ...]) -> bool:
     if len(gold) == 1 and len(gold[0]) == 1:
         # The letters of a multiple choice may be written small; E and e, I and i are different symbols.
         return answer[-1:] == gold or (gold[0] in "ABCD" and answer[-1:] == (gold[0].lower(),))
+    gold, answer = (
+        tuple(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words)
+        for words in (gold, answer)
+    )
     longer, shorter = (gold, answer) if len(gold) > len(answer) else (answer, gold)
     extra = longer[: len(longer) - len(shorter)]
     return bool(shorter) and longer[len(extra) :] == shorter and _FILLERS.issuperset(extra)

@@ -27,11 +27,11 @@ _LATEX = [
     (r"√\s*(\d+|[A-Za-z])", r"\\sqrt{\1}"),
     (r"√\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     (r"\\(?:left|right|displaystyle|textstyle|bigl?|bigr|Bigl?|Bigr)(?![A-Za-z])", ""),
-    (r"\\!|\\(?:hspace|vspace)\{[^{}]*\}", ""),  # 10,\!080
+    (r"\\!\s*|\\(?:hspace|vspace)\{[^{}]*\}", ""),  # 10,\!080
     # What groups digits becomes a comma: 1\,234 and 1{,}234, 1_000_000.
     (r"(?<=\d)(?:\\[, ;:]|\{,\}|~|_|')(?=\d{3}(?!\d))", ","),
     (r"(?<=\d)\{,\}(?=\d)", ","),
-    (r"(?<![\w*])(\*\*|__)(?=\S)([^*_\n]+)(?<=\S)\1(?![\w*])", r"\2"),  # **Answer:** 14
+    (r"(?<![\w*)}])(\*{1,3}|__)(?=\S)([^*_\n]+)(?<=\S)\1(?![\w*(])", r"\2"),  # **Answer:** 14
     (r"(?<!\\)\\[,;: ]|~|\\q?quad(?![A-Za-z])", " "),  # but not the row end before a space
     (r"\\(?:[dtcx]frac|nicefrac|sfrac)(?![A-Za-z])", r"\\frac"),
     (r"\\frac\s*(\d)(?![\d])", r"\\frac{\1}"),
@@ -57,6 +57,10 @@ _LATEX = [
     (r"\\rangle(?![A-Za-z])", ")"),
     (r"\\(?:approx|simeq)(?![A-Za-z])", "="),
     (r"\\lg(?![A-Za-z])", r"\\log_{10}"),
+    (
+        r"(?:\{\})?_\{?(\d+)\}?C_\{?(\d+)\}?|(?<![A-Za-z\\])C\((\d+), ?(\d+)\)",
+        lambda m: f"\\binom{{{m[1] or m[3]}}}{{{m[2] or m[4]}}}",
+    ),
     (r"(?<![A-Za-z\\])C_\{?(\d+)\}?\^\{?(\d+)\}?", r"\\binom{\1}{\2}"),
     (r"\\+\s*$", ""),
 ]
@@ -101,6 +105,7 @@ _WORDS = [
     (rf"(?<=\d) ({'|'.join(_OPERATIONS)}) (-?\d|{_NUMBER_WORD}\b)", lambda m: f"{_OPERATIONS[m[1].lower()]}{read_words(m[2]) or m[2]}"),
     (r"(?<=[\d)]) ?(?:squared|kuadrat)\b", "^2"),
     (r"(?<=[\d)]) ?cubed\b", "^3"),
+    (r"(?<=[\d)]) factorial\b", "!"),
     (r"(?<=\d) and (?:a|one) half\b", " 1/2"),
     (r"(\d[\d.,]*)( degrees)? (?:below zero|di bawah nol)\b", r"-\1\2"),
 ]  # fmt: skip
@@ -184,6 +189,9 @@ def read_words(text: str) -> int | None:
     """The whole number that words spell, as "forty-two" or "empat puluh dua"; None if a word is anything else."""
     total = group = 0  # finished thousands, and what stands below them
     words = text.casefold().replace("-", " ").split()
+    if words and words[0] in ("minus", "negative", "negatif"):
+        value = read_words(" ".join(words[1:]))
+        return None if value is None else -value
     for index, word in enumerate(words):
         digit = group % 10
         if word in _VALUES and group % (10 if _VALUES[word] < 10 else 100) == 0:

@@ -48,7 +48,7 @@ class Quantity:
 
 # Words behind a number that multiply it, in both languages.
 _FACTORS = {
-    "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12, "gross": 144,
+    "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12, "score": 20, "gross": 144,
     "ratus": 100, "ribu": 1000, "juta": 10**6, "miliar": 10**9, "milyar": 10**9, "triliun": 10**12, "lusin": 12, "kodi": 20,
     "百": 100, "千": 1000, "万": 10**4, "亿": 10**8,
     "half": Fraction(1, 2), "third": Fraction(1, 3), "quarter": Fraction(1, 4), "fourth": Fraction(1, 4), "fifth": Fraction(1, 5),
@@ -82,8 +82,7 @@ def read_quantity(text: str, locale: str = "en") -> Quantity | None:
         name, text = match[1], match[2]
     elif match := _INTRODUCED.fullmatch(text):
         text = normalise(match[1])
-    if (spelled := read_words(text)) is not None:
-        return Quantity(Fraction(spelled), name)
+    text = _spelled_out(text) if not re.search(r"[\d\\]", text) else text
     match = _NUMBER.fullmatch(text.strip())
     if not match:
         return None
@@ -113,6 +112,15 @@ def read_quantity(text: str, locale: str = "en") -> Quantity | None:
         value, plain = whole + Fraction(top, bottom), False
     value *= factor * (-1) ** (match["sign"] + match["sign2"]).count("-")
     return Quantity(value, name, unit, match["base"] or "", decimals, plain)
+
+
+def _spelled_out(text: str) -> str:
+    """A text whose first words spell a number, with that number in digits: "forty-two apples" becomes "42 apples"."""
+    words = text.split(" ")
+    for count in range(min(len(words), 8), 0, -1):
+        if (value := read_words(" ".join(words[:count]))) is not None:
+            return " ".join([str(value), *words[count:]])
+    return text
 
 
 def _unit_behind(text: str) -> Unit | None:

@@ -2,7 +2,7 @@ r"""Where in a completion the answer is: the last `\boxed{}`, what follows "the 
 
 import re
 
-from r1lab.rewards.normalise import mark_currency, normalise
+from r1lab.rewards.normalise import mark_currency, normalise, read_words
 
 LONGEST_ANSWER = 512  # characters
 
@@ -25,9 +25,11 @@ HEDGES = re.compile(
 )
 # Words behind a number that call it wrong or move it: "5 is wrong", "5 too low", "5 lebih".
 RETRACTED = re.compile(
-    r"\b(?:wrong|incorrect|false|untrue|invalid|nope|unsure|uncertain|mistaken?|error|upwards?|downwards?|salah|keliru|ngawur|ragu|kelebihan)\b"
+    r"\b(?:wrong|incorrect|false|untrue|invalid|nope|nah|unsure|uncertain|mistaken?|error|upwards?|downwards?|doubtful|unlikely|impossible"
+    r"|kidding|joking|exceeded|rejected|refuted|questionable|dubious|salah|keliru|ngawur|ragu|kelebihan)\b|\d no\b"
+    r"|\d (?!exactly|only|precisely|daily|weekly|monthly|yearly|hourly)\w+ly\s*$"
     r"|\bish\b|\btoo (?:low|high|small|large|big|little|few|many|much)\b|\b(?:i|we) (?:think|believe|suppose|assume)\s*$"
-    r"|\d (?:lebih|or (?:so|more|less)|plus|and (?:up|more|counting)|ke atas|ke bawah)\s*$|\bgive or take\b",
+    r"|\d (?:lebih|or (?:so|more|less)|plus|and (?:up|more|counting)|minimum|maximum|max|ke atas|ke bawah)\s*$|\bgive or take\b",
     re.IGNORECASE,
 )
 _ABOUT = "roughly|approximately|approx\\.?|about|around|nearly|almost|close to|circa|sekitar|mendekati|kira-kira|hampir|kurang lebih"
@@ -44,7 +46,7 @@ _BARE_BOX = re.compile(r"\\boxed\s+(-?\d[\d.,/]*)")
 LONGEST_JOINT = 60  # characters between two boxes that belong together
 _LAYOUT = re.compile(r"\\(?:text|mbox|mathrm)\s*\{([^{}]*)\}|\\[()\[\],;:! ]|\\q?quad(?![A-Za-z])|[$~.\s]")
 _JOINT = re.compile(
-    r"\s*[,;]?\s*(?:(?P<list>and|dan|&)|(?P<hedge>(?:or|atau|/|\|)(?: (?:perhaps|maybe|possibly|mungkin))?))?\s*(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?",
+    r"\s*[,;]?\s*(?:(?P<list>(?:and|dan|&)(?!/))|(?P<hedge>(?:and/or|or|atau|/|\||\\lor|\\vee)(?: (?:perhaps|maybe|possibly|mungkin))?))?\s*(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?",
     re.IGNORECASE,
 )
 
@@ -100,7 +102,7 @@ _SENTENCE_END = re.compile(r"[.!?]\s")
 # What may follow an answer behind a comma without changing it.
 _COMMENT = re.compile(
     r",\s*(?:altogether|in total|in all|total|overall|combined|together|exactly|to be exact|which is (?:the|our|my) (?:final )?answer"
-    r"|semuanya|seluruhnya|totalnya|tepatnya)\s*$",
+    r"|semuanya|seluruhnya|totalnya|tepatnya|(?:where |with |for )?[a-z]\s*\\in\s*\\mathbb\{[A-Z]\})\s*$",
     re.IGNORECASE,
 )
 _FORMULA = re.compile(r"\$([^$]+)\$")
@@ -146,8 +148,10 @@ _GROUP = r"(?:\{[^{}]*\}|\[[^\[\]]*\])"
 # A number with all that changes its value: 3\sqrt{2}, 10^2, 2.5 \times 10^3, 2 1/2, 5 cm^2, 3x.
 _RUN = re.compile(
     rf"(?:USD |Rp\.? ?)?(?:(?<![\w)}}\]])-\s*)?(?:\\[a-z]+{_GROUP}+|{_NUMERAL}(?:\s*/\s*\d+| \d+/\d+)?)"
-    rf"(?:\s*(?:\\times|\\cdot|[*^_])\s*\{{?-?[\w.]+\}}?|\s?\\(?!times|cdot|div|le|ge|ne)[A-Za-z]+{_GROUP}*|[A-Za-z]+|\s[a-z]{{1,6}}\s?\^\s?\{{?\d\}}?|[%!])*"
+    rf"(?:\s*(?:\\times|\\cdot|[*^_])\s*\{{?-?[\w.]+\}}?|\s?\\(?!times|cdot|div|le|ge|ne)[A-Za-z]+{_GROUP}*|[A-Za-z]+|\s[a-z]{{1,6}}\s?\^\s?\{{?\d\}}?|%|!(?=\S))*"
 )
+# The number behind the last equals sign of a text, and the rest.
+_RESULT = re.compile(rf"=\s*({_RUN.pattern})[^=]*$")
 _STATED = re.compile(
     r"=|:|\b(?:is|are|be|equals|adalah|ialah|yaitu|jawabannya|hasilnya|there(?:fore)?|thus|hence|so|jadi|maka)\b",
     re.IGNORECASE,
@@ -169,19 +173,25 @@ def spoken_answer(text: str, *, number: bool) -> str:
     if number:
         text = normalise(text[-2 * LONGEST_ANSWER :])
         stated = ANSWER_IS.split(text)
-        sentence = _SENTENCE_END.split(stated[-1])[0] if len(stated) > 1 else ""
-        for part in (sentence, text):
+        sentences = [sentence for sentence in _SENTENCE_END.split(text) if re.search(r"\d", sentence)]
+        candidates = [_SENTENCE_END.split(stated[-1])[0]] if len(stated) > 1 else []
+        for part in [*candidates, *sentences[-1:], text]:
+            if result := _RESULT.search(part):
+                return result[1]
             if runs := _RUN.findall(part):
                 return runs[-1]
-        return text if len(text) < 40 and not text.count("\n") else ""
+        return text if read_words(text) is not None else ""
     last_line = mark_currency(text.rpartition("\n")[2])
     formulas = _FORMULA.findall(last_line)
     return formulas[-1] if formulas else ANSWER_IS.split(last_line)[-1]
 
 
-def stated_answer(text: str, *, several: bool) -> str:
+def stated_answer(text: str, *, number: bool, several: bool) -> str:
     """The answer that the last line of a completion states: its end after "is", "=" and the like; all of it where it hedges."""
     last_line = normalise(text.strip().rpartition("\n")[2][-LONGEST_ANSWER:])
+    result = _RESULT.search(last_line) if number else None
+    if result and not DOUBTS.search(last_line) and not re.search(r"\b(?:or|atau)\b|\\pm", result[0]):
+        return result[1]
     if not several and HEDGES.search(last_line):
         return last_line
     formulas = _FORMULA.findall(last_line)

@@ -46,6 +46,7 @@ _POWERS = {
     "kuadrat": 2,
 }
 _BEFORE = frozenset({"square", "sq", "cubic", "cu"})
+_FRACTION = re.compile(r"\\frac\s*\{([^{}\d]+)\}\s*\{((?:[^{}]|\{\d\})+)\}")
 _TOKEN = re.compile(r"\^\s*\{?\s*-?\d+\s*\}?|[^\W\d_]+|[/*%$€£¥¢]|\\[A-Za-z]+|[()\[\]{}.,;:_-]|\S")
 
 Unit = tuple[frozenset, frozenset]  # (dimension, power) pairs, and the words of what is counted
@@ -57,6 +58,7 @@ def read_unit(text: str, *, known_only: bool = False) -> Unit | None:
 
     known_only: a word that is no unit of measurement gives None, too; behind a formula it may be a factor.
     """
+    text = _FRACTION.sub(r" \1 / \2 ", text)
     powers: dict[str, int] = {}
     things: list[str] = []
     sign, pending, last = (

@@ -16,7 +16,10 @@ import struct
 import sys
 
 MEMORY = 2 * 2**30  # bytes of address space
-LIMIT_S = float(sys.argv[1])  # of CPU time per request; then the kernel ends this process, parent or not
+LIMIT_S = float(sys.argv[1])  # of CPU time per answer; then the kernel ends this process, parent or not
+GOLD_LIMIT_S = float(
+    sys.argv[2]
+)  # of CPU time to read a gold: whether it can be read must not depend on luck
 NEAR = 1e-6  # relative; math-verify rounds to six decimals, so to it 1e-7 equals 2e-7
 
 
@@ -29,6 +32,10 @@ def main():
 
         with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+    def set_timer(seconds):
+        if timed:
+            signal.setitimer(signal.ITIMER_PROF, seconds)
 
     def reply(value):
         data = json.dumps(value).encode()
@@ -47,14 +54,16 @@ def main():
         while len(head := sys.stdin.buffer.read(4)) == 4:
             operation, gold, *answer = json.loads(sys.stdin.buffer.read(struct.unpack(">I", head)[0]))
             busy[0] = 1
-            if timed:  # SIGPROF is left at its default: death, even inside C code
-                signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
+            # SIGPROF is left at its default: death, even inside C code.
+            set_timer(GOLD_LIMIT_S)
             try:
-                verdict = bool(parse_gold(gold)) if operation == "parses" else verify(gold, *answer)
+                verdict = bool(parse_gold(gold))
+                set_timer(LIMIT_S)
+                if operation == "verify":
+                    verdict = verify(gold, *answer)
             except Exception:
                 verdict = False  # whatever sympy chokes on is not a right answer
-            if timed:
-                signal.setitimer(signal.ITIMER_PROF, 0)
+            set_timer(0)
             busy[0] = 0
             reply(verdict)
 
@@ -114,7 +123,7 @@ def load_math_verify():
         gold, parsed = parse_gold(gold), parse(answer)
         if math_verify.verify(gold, parsed, timeout_seconds=None, allow_set_relation_comp=True):
             return not any(far(left, right) for left in gold for right in parsed)
-        return any(same_complex(left, right) for left in gold for right in parsed)
+        return any(same_number(left, right) for left in gold for right in parsed)
 
     def far(left, right):
         if not (isinstance(left, Expr) and isinstance(right, Expr)) or left == right:
@@ -124,11 +133,9 @@ def load_math_verify():
         left, right = N(left, 30), N(right, 30)
         return bool(abs(left - right) > NEAR * max(abs(left), abs(right)))
 
-    def same_complex(left, right):
-        """Equal numbers once the letter i is the imaginary unit, which math-verify takes for a variable."""
-        if not (isinstance(left, Expr) and isinstance(right, Expr)) or not (
-            left.free_symbols | right.free_symbols | left.atoms(I) | right.atoms(I)
-        ):
+    def same_number(left, right):
+        """Equal numbers to twelve digits, with the letter i for the imaginary unit, which math-verify takes for a variable."""
+        if not (isinstance(left, Expr) and isinstance(right, Expr)):
             return False
         left, right = (
             side.subs({symbol: I for symbol in side.free_symbols if symbol.name == "i"})
@@ -136,6 +143,8 @@ def load_math_verify():
         )
         if left.free_symbols or right.free_symbols:
             return False
+        if left.is_rational or right.is_rational or left.is_infinite or right.is_infinite:
+            return bool(left == right)  # far() has no say over what math-verify has called different
         left, right = N(left, 30), N(right, 30)
         return bool(abs(left - right) <= 1e-12 * max(abs(left), abs(right), 1e-300))
 
