@@ -1,30 +1,9 @@
-"""The committed figures of `make bench-rewards`, and what can be checked of them on any machine."""
+"""What can be checked of `make bench-rewards` on any machine."""
 
-import json
 import subprocess
 import sys
 
 import bench_rewards as bench
-import pytest
-
-from r1lab.scale import DATA
-
-REPORT = json.loads((DATA / "runs" / "bench-rewards.json").read_text())
-
-
-@pytest.mark.parametrize("name", bench.TARGETS)
-def test_the_recorded_figure_meets_its_target(name):
-    goal, more = bench.TARGETS[name]
-    value = REPORT["figures"][name]
-    assert value >= goal if more else value <= goal
-
-
-def test_the_record_is_of_the_tables_as_they_are():
-    assert REPORT["math_cases"] == len(bench.read_cases("math"))
-    assert REPORT["figures"]["hostile_answers"] == len(bench.read_cases("hostile"))
-    assert REPORT["figures"]["hostile_paid"] == 0 and REPORT["figures"]["mixed_math_right"] == 1.0
-    assert {attack["score"] for attack in REPORT["figures"]["hostile_code"].values()} == {0.0}
-    assert REPORT["figures"]["hostile_code"].keys() == bench.HOSTILE_CODE.keys()
 
 
 def test_importing_the_rewards_is_cheap():

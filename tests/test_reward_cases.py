@@ -33,19 +33,29 @@ def judge(row):
     return reward([said], solution=[row["gold"]], locale=[row.get("locale")])[0]
 
 
-def test_the_tables_are_large_and_say_nothing_twice():
-    assert len(MATH) >= 500 and len(HOSTILE) >= 80 and len(FORMAT) >= 80
-    assert len({(row["gold"], row["answer"], row.get("locale")) for row in MATH}) == len(MATH)
-    everything = {(row["gold"], row["answer"], row.get("locale")) for row in MATH + SECOND}
-    assert len(everything) == len(MATH) + len(SECOND) and len(SECOND) >= 500
-    for rows, label in ((MATH, "equal"), (SECOND, "equal"), (FORMAT, "well_formed")):
-        assert 0.2 < sum(row[label] for row in rows) / len(rows) < 0.8
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_equal_answers_are_right_and_no_others(family):
     rows = [row for row in MATH + SECOND if row["family"] == family]
     assert [row for row in rows if judge(row) != float(row["equal"])] == []
+
+
+def test_neighbours_of_reported_cases_are_graded_as_mathematics_has_it():
+    rows = read("neighbours.jsonl")
+    assert [row for row in rows if judge(row) != float(row["equal"])] == []
+
+
+REPORTED = read("reported.jsonl")
+
+
+@pytest.mark.parametrize("name", sorted({row["reward"] for row in REPORTED}))
+def test_what_the_public_reported_is_right_here(name):
+    """Rewritten from issues of 42 repositories: what other graders refused, paid or could not read."""
+    wrong = []
+    for row in (row for row in REPORTED if row["reward"] == name):
+        columns = {key: [row.get(key, "")] for key in ("solution", "tests", "numbers", "target", "locale")}
+        if make_reward(name, **row.get("options", {}))([row["completion"]], **columns) != [row["expect"]]:
+            wrong.append(row)
+    assert wrong == []
 
 
 UNDECIDED = [

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 import r1lab.rewards
 from r1lab.prompts import format_completion
 from r1lab.rewards import make_reward
-from r1lab.rewards.compare import compare, read_gold
+from r1lab.rewards.compare import compare
+from r1lab.rewards.gold import read_gold
 from r1lab.rewards.latex import too_costly
 from r1lab.rewards.normalise import normalise
 from r1lab.rewards.quantities import evaluate, read_numeral, read_quantity

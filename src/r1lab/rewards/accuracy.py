@@ -1,15 +1,17 @@
 r"""Reward for the right answer to a math problem: read the answer (`reading`), bring it into one spelling (`normalise`),
-compare it with the solution (`compare`)."""
+compare it with the solution (`gold`, `compare`)."""
 
 from typing import Any, ClassVar
 
 from r1lab.prompts import THINK_CLOSE
 from r1lab.rewards.base import AnswerReward, SlowCheck, final_text
-from r1lab.rewards.compare import LOCALES, SYMBOLIC, Gold, compare, read_gold
+from r1lab.rewards.compare import compare
+from r1lab.rewards.gold import LOCALES, Gold, read_gold
 from r1lab.rewards.latex import too_costly
 from r1lab.rewards.normalise import normalise
 from r1lab.rewards.quantities import read_quantity, same_quantity
 from r1lab.rewards.reading import last_boxed, spoken_answer, stated_answer
+from r1lab.rewards.verify.symbolic import SYMBOLIC
 
 
 class AccuracyReward(AnswerReward):

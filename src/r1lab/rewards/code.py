@@ -12,7 +12,6 @@ from r1lab.rewards.base import AnswerReward, SlowCheck
 from r1lab.rewards.finding import find_code
 from r1lab.rewards.verify.sandbox import SANDBOX, Job, Result, call_job, check_job, run_job
 
-
 # How far a decimal may be from the expected one, relative or absolute: rounding errors, and 6 printed digits.
 TOLERANCE = 1e-6
 
@@ -127,7 +126,7 @@ def same_value(got: object, expected: object, tolerance: float = TOLERANCE) -> b
             same_value(got[key], expected[key], tolerance) for key in got
         )
     if isinstance(expected, float) and isinstance(got, int | float):
-        return abs(got) < 1e300 and _close(got, expected, tolerance) or got == expected
+        return (abs(got) < 1e300 and _close(got, expected, tolerance)) or got == expected
     return got == expected
 
 

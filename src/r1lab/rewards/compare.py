@@ -1,134 +1,23 @@
 r"""Whether an answer equals a solution.
 
-An answer is of one *kind*: a number, a time, an order, a union of intervals, a list, words, or a formula. A kind is a
-reader and a comparison (the table `KINDS`). The first reader that can read the solution decides its kind, and the answer
-is read by the same reader. Only formulas, and what a reader leaves open, go to math-verify (`verify.symbolic`), which gets
-nothing but what is short, shallow and names one value. No gold `14` starts sympy.
+The stages: the same spelling; what the answer states, and whether it commits to that; the answer read by the reader of
+its solution (`gold.KINDS`); and for the rest the questions that math-verify is asked, which are short, shallow and name
+one value. No gold `14` starts sympy.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple
+from fractions import Fraction
 
-from r1lab.rewards.intervals import Intervals, read_intervals, same_intervals, split_top
-from r1lab.rewards.latex import as_latex, too_costly
-from r1lab.rewards.lists import (
-    List,
-    read_list,
-    read_order,
-    read_text,
-    read_time,
-    same_list,
-    same_text,
-    same_time,
-    tighten,
-)
+from r1lab.rewards import lists
+from r1lab.rewards.gold import KINDS, Gold
+from r1lab.rewards.intervals import Intervals, split_top
+from r1lab.rewards.latex import too_costly
 from r1lab.rewards.normalise import normalise, read_words
-from r1lab.rewards.quantities import (
-    LONGEST_NUMERAL,
-    Fraction,
-    Quantity,
-    evaluate,
-    read_quantity,
-    same_quantity,
-)
-from r1lab.rewards.reading import (
-    APPROXIMATE,
-    DOUBTS,
-    HEDGES,
-    LONGEST_ANSWER,
-    RETRACTED,
-    last_boxed,
-    statement,
-)
+from r1lab.rewards.quantities import LONGEST_NUMERAL, Quantity, evaluate, read_quantity, same_quantity
+from r1lab.rewards.reading import APPROXIMATE, DOUBTS, HEDGES, LONGEST_ANSWER, RETRACTED, statement
 from r1lab.rewards.units import same_unit, split_unit
-from r1lab.rewards.verify.symbolic import SYMBOLIC
 
-LOCALES = ("en", "id")  # how numbers are written: 1,234.5 or 1.234,5
 Questions = tuple[tuple[str, str], ...]  # pairs of formulas that must all be equal; math-verify decides
-
-
-class Kind(NamedTuple):
-    """A kind of answer: how to read it (None if a text is of another kind), and when two of them are equal."""
-
-    read: Callable[[str, str], Any | None]
-    same: Callable[[Any, Any], bool | None]  # None: only math-verify can tell
-
-
-def _read_number(text: str, locale: str) -> Quantity | None:
-    # 5m may be a product where a problem asks for a formula; an answer to "how far?" may say 5m and mean metres.
-    return None if re.search(r"\d[A-Za-z]$", text) or too_costly(text) else read_quantity(text, locale)
-
-
-KINDS = {
-    "number": Kind(_read_number, same_quantity),
-    "time": Kind(read_time, same_time),
-    "order": Kind(read_order, lambda gold, answer: gold == answer),
-    "intervals": Kind(read_intervals, same_intervals),
-    "list": Kind(read_list, same_list),
-    "words": Kind(read_text, same_text),
-}
-
-
-@dataclass(frozen=True)
-class Gold:
-    """A solution, read once: its text in one spelling, its kind ("formula" if no reader reads it), and what was read."""
-
-    text: str
-    kind: str
-    value: Any = None
-    locale: str = "en"
-
-    @property
-    def several(self) -> bool:
-        """Whether the solution names several values itself, so that an answer that names several is no hedge."""
-        if self.kind == "intervals":
-            return self.value.sure
-        return self.kind == "list" or bool(HEDGES.search(self.text))
-
-    def latex(self, text: str | None = None) -> str:
-        """The solution, or an answer to it, as math-verify is asked about it."""
-        text = self.text if text is None else text
-        if (
-            self.kind == "intervals"
-            and (value := read_intervals(text, self.locale))
-            and (self.value.sure or value.sure)
-        ):
-            return value.latex
-        return as_latex(text, several=self.several, locale=self.locale)
-
-
-_PROOF = re.compile(r"\s*(?:prove|show|proof|buktikan|tunjukkan|bukti)\b", re.IGNORECASE)
-
-
-@lru_cache(maxsize=50_000)
-def read_gold(solution: str, locale: str) -> Gold | None:
-    r"""The gold of a solution: its last `\boxed{}`, else what follows its last `####`, else all of it.
-
-    None when it cannot be read (empty, a task to prove something): such a problem cannot be scored. Decided once per
-    solution, so that it never depends on a completion.
-    """
-    text = last_boxed(solution)
-    if text is None:
-        text = solution.rpartition("####")[2]
-    text = normalise(text)
-    if not text or _PROOF.match(text) or len(text) > LONGEST_ANSWER:
-        return None
-    for name, kind in KINDS.items():
-        if (value := kind.read(text, locale)) is not None:
-            return Gold(text, name, value, locale)
-    gold = Gold(text, "formula", None, locale)
-    if SYMBOLIC.parses(gold.latex()):
-        return gold
-    # A sentence that no reader understands can still be repeated.
-    return (
-        Gold(text, "words", tuple(text.casefold().split()), locale)
-        if re.search(r"(?<![\\A-Za-z])[a-z]{3,}", text)
-        else None
-    )
-
 
 _OPTION = re.compile(r"(?:(?i:option|choice|pilihan) )?\(?([A-Z])(?:[.:)]\s|\)|$)")  # C. 42, or Option C
 _WORKING = re.compile(r"[*!^]|[+/]\s*[\d(\\]|(?<=[\w)}])\s*-\s*[\d(\\]|\\(?:times|cdot|div|frac|sqrt|binom)")
@@ -144,7 +33,7 @@ def compare(gold: Gold, answer: str, *, require_simplified: bool = False) -> boo
     if gold.kind == "number" and answer.isdecimal() and answer.isascii() and len(answer) <= LONGEST_NUMERAL:
         return same_quantity(gold.value, Quantity(Fraction(int(answer))))
     answer = normalise(answer.rpartition("####")[2])
-    if answer == gold.text or (gold.kind != "number" and tighten(answer) == tighten(gold.text)):
+    if answer == gold.text or (gold.kind != "number" and lists.tighten(answer) == lists.tighten(gold.text)):
         return True
     if gold.kind == "words":
         return _compare_words(gold, answer)
@@ -185,22 +74,22 @@ def _compare_words(gold: Gold, answer: str) -> bool:
         return option[1] == gold.value[0]
     stated = normalise(statement(answer)) or answer
     words = [
-        read_text(text) or tuple(re.findall(r"[^\W_]+", text if single else text.casefold()))
+        lists.read_text(text) or tuple(re.findall(r"[^\W_]+", text if single else text.casefold()))
         for text in (answer, stated)
     ]
     return any(
-        same_text(gold.value, some) and not HEDGES.search(" ".join(some[: -len(gold.value)]))
+        lists.same_text(gold.value, some) and not HEDGES.search(" ".join(some[: -len(gold.value)]))
         for some in words
     )
 
 
 def _other_brackets(gold: Gold, answer: str) -> bool:
     r"""Whether one is a set `\{1, 2\}` and the other a pair `(1, 2)`, which math-verify takes for equal."""
-    other = read_list(answer, gold.locale)
+    other = lists.read_list(answer, gold.locale)
     return (
         isinstance(gold.value, Intervals)
         and not gold.value.sure
-        and isinstance(other, List)
+        and isinstance(other, lists.List)
         and other.brackets in ("{", "")
     )
 

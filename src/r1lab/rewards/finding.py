@@ -17,47 +17,46 @@ class Block(NamedTuple):
     code: str
 
 
-_FENCE = re.compile(r"(?P<before>.*?)(?P<fence>```+|~~~+)[ \t]*\{?\.?(?P<language>[\w+#-]*)\}?[^`~\n]*")
+_OPENING = re.compile(r"(?P<before>.*?)(?P<fence>```+|~~~+)[ \t]*\{?\.?(?P<language>[\w+#-]*)\}?[^`~\n]*")
 _OTHER_LANGUAGES = frozenset(
-    "text txt output console bash sh shell json plaintext input java cpp c js javascript".split()
-)  # noqa: SIM905
+    "text txt output console bash sh shell json plaintext input java cpp c js javascript".split()  # noqa: SIM905
+)
+MOST_FENCES = 6  # tried as the end of one block
 
 
 def read_blocks(text: str) -> list[Block]:
     """The fenced blocks of a text, in order. A last block without its closing fence counts, as does a first without its opening one."""
-    blocks, lines = [], []
-    fence, language = None, ""  # of the block we are in
-    for line in text.splitlines():
-        match = _FENCE.fullmatch(line)
-        if fence is None and match:
-            if (
-                not match["language"]
-                and not blocks
-                and not match["before"].strip()
-                and _parses("\n".join(lines))
-                and "\n".join(lines).strip()
-            ):
-                blocks.append(Block("", "\n".join(lines)))  # only a closing fence, below code
-                lines = []
-                continue
-            fence, language, lines = match["fence"][:3], match["language"].lower(), []
-        elif (
-            fence is not None
-            and line.rstrip().endswith(fence)
-            and (line.strip() == fence or _parses("\n".join([*lines, line.rstrip()[:-3]])))
+    lines, blocks, index = text.splitlines(), [], 0
+    while index < len(lines):
+        match = _OPENING.fullmatch(lines[index])
+        if match is None:
+            index += 1
+            continue
+        above = "\n".join(lines[:index])
+        if (
+            not blocks
+            and not match["language"]
+            and not match["before"].strip()
+            and above.strip()
+            and _parses(above)
         ):
-            lines.append(line.rstrip().rstrip(fence[0]))
-            blocks.append(Block(language, "\n".join(lines).rstrip()))
-            fence, lines = None, []
-        else:
-            lines.append(line)
-    if fence is not None:
-        blocks.append(Block(language, "\n".join(lines)))
-    return [
-        Block(block.language, textwrap.dedent(block.code).strip("\n"))
-        for block in blocks
-        if block.code.strip()
-    ]
+            blocks.append(Block("", above))  # only a closing fence, below code
+            index += 1
+            continue
+        # The block ends at the first fence up to which it is Python (one may stand in a docstring), else at the first.
+        ends = [n for n in range(index + 1, len(lines)) if lines[n].rstrip().endswith(match["fence"])]
+        bodies = {
+            n: "\n".join([*lines[index + 1 : n], lines[n].rstrip().rstrip(match["fence"][0])])
+            for n in ends[:MOST_FENCES]
+        }
+        end = next(
+            (n for n, body in bodies.items() if _parses(textwrap.dedent(body))),
+            ends[0] if ends else len(lines),
+        )
+        body = bodies.get(end, "\n".join(lines[index + 1 :]))
+        blocks.append(Block(match["language"].lower(), textwrap.dedent(body).strip("\n ")))
+        index = end + 1
+    return [block for block in blocks if block.code]
 
 
 def find_code(text: str, function: str, *, tagged: bool) -> str:
@@ -72,6 +71,7 @@ def find_code(text: str, function: str, *, tagged: bool) -> str:
     )
     wanted = definition if function else _READS_INPUT
     text = text.replace("\r\n", "\n")
+    text = text if "\n" in text.strip() else text.strip().strip("`")  # `def f(x): return x`, in one line
     if blocks := read_blocks(text):
         own = [block for block in blocks if block.language not in _OTHER_LANGUAGES] or blocks
         chosen = next((n for n in reversed(range(len(own))) if wanted.search(own[n].code)), len(own) - 1)

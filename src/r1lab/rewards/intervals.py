@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from r1lab.rewards.quantities import evaluate
 
@@ -135,7 +136,7 @@ def _read_reals(text: str, locale: str) -> list[Piece] | None:
             return None
         points.sort()
     ends = [-math.inf, *points, math.inf]
-    return [(low, False, high, False) for low, high in zip(ends, ends[1:], strict=False)]
+    return [(low, False, high, False) for low, high in pairwise(ends)]
 
 
 def _read_bound(text: str, locale: str) -> Bound:

@@ -178,8 +178,53 @@ _LONG_WORD = re.compile(r"(?<![A-Za-z\\])[^\W\d_]{3,}")
 _SHORT_WORDS = frozenset({"yes", "no", "odd", "even", "ya", "nol"}).union(*WORDS.values())
 # Words that may stand before a statement without changing it: "There is no solution" says "no solution".
 _FILLERS = frozenset(
-    "the a an it is are was be will this that there so thus therefore hence we i get has have had answer final correct result equation system value"
-    " option choice ini itu adalah ada jadi maka jawabannya jawaban persamaan terdapat mempunyai memiliki hasilnya pilihan".split()
+    [
+        "the",
+        "a",
+        "an",
+        "it",
+        "is",
+        "are",
+        "was",
+        "be",
+        "will",
+        "this",
+        "that",
+        "there",
+        "so",
+        "thus",
+        "therefore",
+        "hence",
+        "we",
+        "i",
+        "get",
+        "has",
+        "have",
+        "had",
+        "answer",
+        "final",
+        "correct",
+        "result",
+        "equation",
+        "system",
+        "value",
+        "option",
+        "choice",
+        "ini",
+        "itu",
+        "adalah",
+        "ada",
+        "jadi",
+        "maka",
+        "jawabannya",
+        "jawaban",
+        "persamaan",
+        "terdapat",
+        "mempunyai",
+        "memiliki",
+        "hasilnya",
+        "pilihan",
+    ]
 )
 
 

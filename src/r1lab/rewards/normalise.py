@@ -107,6 +107,7 @@ _WORDS = [
     (r"(?<=[\d)]) ?cubed\b", "^3"),
     (r"(?<=[\d)]) factorial\b", "!"),
     (r"(?<=\d) and (?:a|one) half\b", " 1/2"),
+    (r"(?<=\d) ?\^? ?\{? ?(?:st|nd|rd|th)\b ?\}?", ""),
     (r"(\d[\d.,]*)( degrees)? (?:below zero|di bawah nol)\b", r"-\1\2"),
 ]  # fmt: skip
 _SPACES = [
@@ -140,7 +141,7 @@ def mark_currency(text: str) -> str:
         if (
             inner.strip()
             and not half_open
-            and not _NO_FORMULA.search(re.sub(r"\\text\s*\{[^{}]*\}", "", inner))
+            and not _NO_FORMULA.search(re.sub(r"\\text\s*\{[^{}]*\}", "T", inner))
         ):
             index += 2  # a formula: both marks stay
             continue

@@ -58,7 +58,9 @@ _FACTORS = {
 _FACTOR = re.compile(
     rf"\s*({'|'.join(_FACTORS)}|halves)s?(?![A-Za-z])(.*)|(k)(?![A-Za-z^_])(.*)", re.IGNORECASE | re.DOTALL
 )
-_NAMED = re.compile(r"([A-Za-z](?:_\{?\w+\}?)?(?:\([^()=]*\))?)\s*=\s*(.*)", re.DOTALL)
+_NAMED = re.compile(
+    r"((?:[A-Za-z]|\\[A-Za-z]{2,8}(?: [a-z])?)(?:_\{?\w+\}?)?(?:\([^()=]*\))?)\s*=\s*(.*)", re.DOTALL
+)
 _INTRODUCED = re.compile(
     r"(?:[A-Za-z][A-Za-z ]*(?:\bis\b|\badalah\b|[:=])|(?:answer|jawabannya)\b)\s*(.*)",
     re.IGNORECASE | re.DOTALL,
@@ -126,8 +128,7 @@ def _spelled_out(text: str) -> str:
 def _unit_behind(text: str) -> Unit | None:
     """The unit that stands behind a number, None if it is a factor: `5 m` has a unit, `5x` and `6ab` are products."""
     if (
-        not text[0].isspace()
-        and text[0].isalpha()
+        (not text[0].isspace() and text[0].isalpha())
         or text[0] == "\\"
         or re.fullmatch(r"\s*[A-Za-z]\b.*", text)
     ):

@@ -32,7 +32,7 @@ _COMPOUND = {
 }
 # Words around a unit that say nothing about it.
 _IGNORED = frozenset(
-    "of old long wide tall high deep apart away each more left total in all altogether exactly only lagi saja exact".split()
+    "of old long wide tall high deep apart away each more left total in all altogether exactly only lagi saja exact".split()  # noqa: SIM905
 )
 _POWERS = {
     "square": 2,

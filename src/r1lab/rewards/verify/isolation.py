@@ -19,8 +19,8 @@ import tempfile
 
 # What a candidate may import: loaded here, once, because it will not be able to open a file.
 PRELOADED = """
-array bisect cmath collections collections.abc copy dataclasses datetime decimal enum fractions functools hashlib heapq
-io itertools json math numbers operator queue random re statistics string sys textwrap threading typing
+__future__ abc array bisect cmath collections collections.abc contextlib copy dataclasses datetime decimal enum fractions functools hashlib heapq
+io itertools json math numbers operator queue random re statistics string struct sys textwrap threading time typing unicodedata
 """.split()  # noqa: SIM905
 # hashlib has its own md5; OpenSSL's memory would make every fork a quarter dearer.
 sys.modules["_hashlib"] = None

@@ -117,6 +117,10 @@ def run_program(job):
     printed = io.BytesIO()
     sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115, the program's to close
     sys.stdout = sys.__stdout__ = output = io.TextIOWrapper(printed, encoding="utf-8", write_through=True)
+    real_open = open
+    builtins.open = lambda file, *rest, **named: real_open(
+        0 if file == "/dev/stdin" else file, *rest, **named
+    )
     try:
         load(job, "__main__")
     except SystemExit as leaving:
@@ -133,6 +137,8 @@ def run_program(job):
 # Values travel between candidate and test code as Python literals, which cannot do anything. Containers of the standard
 # library arrive as the plain ones they equal.
 PLAIN = {collections.deque: list, tuple: tuple, list: list, set: set, frozenset: set}
+# What is read once arrives as a list.
+ITERATORS = (range, collections.abc.Iterator, collections.abc.MappingView)
 
 
 def literal(value):
@@ -146,6 +152,8 @@ def literal(value):
         return kind.__repr__(value)
     if isinstance(value, dict):
         return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in dict.items(value)) + "}"
+    if isinstance(value, ITERATORS):
+        value = list(value)
     for kind, plain in PLAIN.items():
         if isinstance(value, kind):
             items = ", ".join(literal(item) for item in kind.__iter__(value))
