@@ -10,7 +10,7 @@ from r1lab.rewards.gold import LOCALES, Gold, read_gold
 from r1lab.rewards.latex import too_costly
 from r1lab.rewards.normalise import normalise
 from r1lab.rewards.quantities import read_quantity, same_quantity
-from r1lab.rewards.reading import last_boxed, spoken_answer, stated_answer
+from r1lab.rewards.reading import LONGEST_ANSWER, last_boxed, spoken_answer, stated_answer
 from r1lab.rewards.verify.symbolic import SYMBOLIC
 
 
@@ -60,7 +60,7 @@ class AccuracyReward(AnswerReward):
         )
 
     def vote_key(self, answer: str) -> str:
-        return normalise(answer)
+        return normalise(answer[: 2 * LONGEST_ANSWER])
 
     def same_vote(self, one: str, other: str, row: dict) -> bool:
         """Whether two votes mean the same answer: numbers exactly; if the solution is no number, as in grading."""

@@ -7,7 +7,7 @@ import textwrap
 import warnings
 from typing import NamedTuple
 
-LONGEST_CODE = 20_000  # characters; longer code is not searched for helpers
+LONGEST_CODE = 20_000  # characters; longer code is not searched for helpers, and no sandbox runs it
 
 
 class Block(NamedTuple):
@@ -21,14 +21,18 @@ _OPENING = re.compile(r"(?P<before>.*?)(?P<fence>```+|~~~+)[ \t]*\{?\.?(?P<langu
 _OTHER_LANGUAGES = frozenset(
     "text txt output console bash sh shell json plaintext input java cpp c js javascript".split()  # noqa: SIM905
 )
-MOST_FENCES = 6  # tried as the end of one block
+MOST_FENCES = 100  # of a text; earlier ones are not looked at
+MOST_ENDS = 6  # tried as the end of one block
+LONGEST_FENCE = 200  # characters of the line
 
 
 def read_blocks(text: str) -> list[Block]:
     """The fenced blocks of a text, in order. A last block without its closing fence counts, as does a first without its opening one."""
     lines, blocks, index = text.splitlines(), [], 0
+    fences = [n for n, line in enumerate(lines) if "```" in line or "~~~" in line]
+    lines = lines[fences[-MOST_FENCES] :] if len(fences) > MOST_FENCES else lines
     while index < len(lines):
-        match = _OPENING.fullmatch(lines[index])
+        match = _OPENING.fullmatch(lines[index]) if len(lines[index]) <= LONGEST_FENCE else None
         if match is None:
             index += 1
             continue
@@ -47,7 +51,7 @@ def read_blocks(text: str) -> list[Block]:
         ends = [n for n in range(index + 1, len(lines)) if lines[n].rstrip().endswith(match["fence"])]
         bodies = {
             n: "\n".join([*lines[index + 1 : n], lines[n].rstrip().rstrip(match["fence"][0])])
-            for n in ends[:MOST_FENCES]
+            for n in ends[:MOST_ENDS]
         }
         end = next(
             (n for n, body in bodies.items() if _parses(textwrap.dedent(body))),
@@ -89,6 +93,8 @@ def _with_earlier_blocks(codes: list[str]) -> str:
     """The last code, and in front of it each earlier one that defines a name it uses and does not define."""
     code = codes[-1]
     for earlier in reversed(codes[:-1]):
+        if len(code) + len(earlier) > LONGEST_CODE:
+            break
         defined, used = _names(code)
         if (used - defined - set(dir(builtins))) & _names(earlier)[0]:
             code = f"{earlier}\n\n{code}"

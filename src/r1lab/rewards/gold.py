@@ -91,7 +91,7 @@ def read_gold(solution: str, locale: str) -> Gold | None:
     text = last_boxed(solution)
     if text is None:
         text = solution.rpartition("####")[2]
-    text = normalise(text)
+    text = normalise(text) if len(text) <= 2 * LONGEST_ANSWER else ""
     if not text or _PROOF.match(text) or len(text) > LONGEST_ANSWER:
         return None
     for name, kind in KINDS.items():

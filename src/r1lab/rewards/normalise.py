@@ -122,6 +122,7 @@ _RULES = [
 _WRAPPINGS = [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("`", "`"), ('"', '"')]
 
 
+_AMOUNT = re.compile(r"\s?-?[.\d]")
 _MATH_DELIMITER = re.compile(r"(?<!\\)\$\$?")
 _NO_FORMULA = re.compile(r"[=+*/(<>,-]\s*$|(?<![A-Za-z\\{])(?!(?:sin|cos|tan|log|pi|and|or)\b)[A-Za-z]{3,}")
 
@@ -145,7 +146,7 @@ def mark_currency(text: str) -> str:
         ):
             index += 2  # a formula: both marks stay
             continue
-        if re.match(r"\s?-?[.\d]", text[mark.end() :]):
+        if _AMOUNT.match(text, mark.end()):
             parts += [text[start : mark.start()], " USD "]
             start = mark.end()
         index += 1

@@ -181,7 +181,7 @@ def spoken_answer(text: str, *, number: bool) -> str:
             if runs := _RUN.findall(part):
                 return runs[-1]
         return text if read_words(text) is not None else ""
-    last_line = mark_currency(text.rpartition("\n")[2])
+    last_line = mark_currency(text.rpartition("\n")[2][-2 * LONGEST_ANSWER :])
     formulas = _FORMULA.findall(last_line)
     return formulas[-1] if formulas else ANSWER_IS.split(last_line)[-1]
 
