@@ -88,6 +88,7 @@ def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in text.rstrip().split("\n")]
 
 
+# Only a decimal that is expected has a tolerance; whole numbers are exact.
 _DECIMAL = re.compile(r"-?\d+\.\d+(?:[eE][+-]?\d+)?")
 
 
@@ -104,6 +105,7 @@ def _same_line(printed: str, expected: str, tolerance: float) -> bool:
     )
 
 
+# What may stand for it, of a length that float() reads.
 _NUMBER = re.compile(r"-?\d{1,300}(?:\.\d*)?(?:[eE][+-]?\d{1,3})?")
 
 
@@ -125,6 +127,7 @@ def same_value(got: object, expected: object, tolerance: float = TOLERANCE) -> b
         return got.keys() == expected.keys() and all(
             same_value(got[key], expected[key], tolerance) for key in got
         )
+    # Integers beyond the floats cannot be close to one.
     if isinstance(expected, float) and isinstance(got, int | float):
         return (abs(got) < 1e300 and _close(got, expected, tolerance)) or got == expected
     return got == expected

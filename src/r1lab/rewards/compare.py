@@ -19,7 +19,9 @@ from r1lab.rewards.units import same_unit, split_unit
 
 Questions = tuple[tuple[str, str], ...]  # pairs of formulas that must all be equal; math-verify decides
 
+# The letter of a multiple choice with its text behind it.
 _OPTION = re.compile(r"(?:(?i:option|choice|pilihan) )?\(?([A-Z])(?:[.:)]\s|\)|$)")  # C. 42, or Option C
+# Signs that something is left to work out.
 _WORKING = re.compile(r"[*!^]|[+/]\s*[\d(\\]|(?<=[\w)}])\s*-\s*[\d(\\]|\\(?:times|cdot|div|frac|sqrt|binom)")
 
 
@@ -48,8 +50,10 @@ def compare(gold: Gold, answer: str, *, require_simplified: bool = False) -> boo
         HEDGES.search(answer) or RETRACTED.search(answer) or _names_several(answer, locale)
     ):
         return False
+    # Where the gold is a list, only words of doubt are hedges.
     if gold.several and DOUBTS.search(answer) and not DOUBTS.search(gold.text):
         return False
+    # "About 3.14" is fair where the gold is rounded itself.
     rounded = gold.kind == "number" and gold.value.decimals
     if APPROXIMATE.search(answer) and not (gold.several or rounded):
         return False
@@ -57,6 +61,7 @@ def compare(gold: Gold, answer: str, *, require_simplified: bool = False) -> boo
     if gold.kind == "number":
         return _compare_number(gold, answer, locale, require_simplified)
     if gold.kind != "formula":
+        # What the reader cannot read, or leaves open, math-verify decides.
         value = KINDS[gold.kind].read(answer, locale)
         if value is None and gold.kind in ("time", "order"):
             return False
@@ -72,6 +77,7 @@ def _compare_words(gold: Gold, answer: str) -> bool:
     single = len(gold.value) == 1 and len(gold.value[0]) == 1
     if single and not HEDGES.search(answer) and (option := _OPTION.match(answer)):
         return option[1] == gold.value[0]
+    # Both the whole answer and what it states are compared, because "answer is" may be part of a sentence.
     stated = normalise(statement(answer)) or answer
     words = [
         lists.read_text(text) or tuple(re.findall(r"[^\W_]+", text if single else text.casefold()))
@@ -110,8 +116,11 @@ def _names_several(text: str, locale: str) -> bool:
 
 # ----------------------------------------------------------------------------------------------- numbers
 
+# x, f(x) or words: what may stand before the first equals sign.
 _NAME = re.compile(r"\s*[A-Za-z](?:_\{?\w+\}?)?(?:\([A-Za-z]\))?\s*|[^\d\\]*")
+# Signs between the sides of a chain.
 _EQUALS = re.compile(r"=|\\equiv(?![A-Za-z])")
+# Words behind a number, and currencies, which a calculation carries along.
 _UNIT_WORDS = re.compile(r"(?<=[\d)}%])\s*(?:\s|/ ?)[A-Za-z][A-Za-z .']+(?![A-Za-z(\\])|USD|Rp\.?|[€£¥]")
 
 
@@ -134,6 +143,7 @@ def _compare_number(gold: Gold, answer: str, locale: str, require_simplified: bo
         return False
     if quantity:
         return same_quantity(gold.value, quantity)
+    # A bound is no value.
     if re.search(r"[<>]|\\(?:leq?|geq?|lt|gt)(?![A-Za-z])", answer):
         return False
     # A chain counts if every side of it has the value of the gold.
@@ -148,7 +158,9 @@ def _compare_number(gold: Gold, answer: str, locale: str, require_simplified: bo
     return tuple(pair for verdict in verdicts if verdict is not True for pair in verdict) or True
 
 
+# Words before the first number of a side.
 _INTRODUCTION = re.compile(r"^[^\d\\(|=-]*(?<= )(?=[\d(\\|-])")
+# Signs that only math-verify computes.
 _FORMULA_SIGNS = re.compile(r"[\\^!_|\[\]{}]|\d[mgshlLVWNJKC]\b")
 
 
@@ -159,10 +171,12 @@ def _side_equals(gold: Gold, side: str, locale: str, *, last: bool) -> bool | Qu
     if quantity and (last or quantity.unit == gold.value.unit):
         return same_quantity(gold.value, quantity)
     bare = _UNIT_WORDS.sub(" ", _INTRODUCTION.sub("", side)) if re.search(r"\d", side) else side
+    # As written, without words, with percents as fractions.
     of = _UNIT_WORDS.sub(" ", side.replace("% of", "/100*"))
     for text in (side, bare, bare.replace("%", "/100"), of):
         if (value := evaluate(text, locale)) is not None:
             return value[0] == gold.value.value
+    # The two constants that have no digit in them.
     if re.fullmatch(r"e|\\pi", side):
         return ((gold.latex(), side),)
     if not re.search(r"[\d\\]", side):
@@ -181,6 +195,7 @@ def _only_number(gold: Gold, prose: str, locale: str) -> bool:
     numerals = list(re.finditer(r"(?<![\w.])(?:USD |Rp ?)?-?[.\d][\d.,]*(?:/\d+)?%?", prose))
     if len(numerals) != 1 or len(re.findall(r"\d+(?:[.,]\d+)*(?:/\d+)?", prose)) != 1:
         return False  # several numbers: which one is the answer?
+    # With its unit if that can be read, which then has to agree.
     start = numerals[0]
     quantity = read_quantity(prose[start.start() :], locale) or read_quantity(start[0].rstrip(".,"), locale)
     if quantity is None or re.match(r"[A-Za-z]| (?!a\b)[A-Za-z](?![A-Za-z])", prose[start.end() :]):
@@ -190,8 +205,11 @@ def _only_number(gold: Gold, prose: str, locale: str) -> bool:
 
 # ---------------------------------------------------------------------------------------------- formulas
 
+# A definition f(x) = ...
 _FUNCTION = re.compile(r"\s*([A-Za-z])\(([A-Za-z])\)\s*=\s*(.*)", re.DOTALL)
+# What is said about the letters of a formula.
 _QUALIFIER = re.compile(r"\s+(?:for|where|with|untuk|dengan|di mana)\s[^\d=<>]*$")
+# A word that is neither a function nor a conjunction.
 _PROSE = re.compile(r"(?<![A-Za-z\\{])(?!(?:and|or|dan|atau|sin|cos|tan|log)\b)[A-Za-z]{4,}")
 
 
@@ -207,6 +225,7 @@ def _compare_formula(gold: Gold, answer: str) -> bool | Questions:
         return _ask(gold, answer[named.end() :], functions[0][3])  # y = x + 1 for f(x) = x + 1
     if all(functions):
         (name, letter, body), (other_name, other_letter, other) = (match.groups() for match in functions)
+        # f(t) = t + 1 defines the same function as f(x) = x + 1.
         other = re.sub(rf"(?<![A-Za-z\\]){other_letter}(?![A-Za-z])", letter, other)
         return name == other_name and _ask(gold, other, body)
     if _EQUALS.search(gold_formula) or not _EQUALS.search(answer):

@@ -17,7 +17,9 @@ class Block(NamedTuple):
     code: str
 
 
+# An opening fence, with the language in any spelling: ```py, ``` Python, ```{.python}.
 _OPENING = re.compile(r"(?P<before>.*?)(?P<fence>```+|~~~+)[ \t]*\{?\.?(?P<language>[\w+#-]*)\}?[^`~\n]*")
+# Blocks that show output or another language are no answer.
 _OTHER_LANGUAGES = frozenset(
     "text txt output console bash sh shell json plaintext input java cpp c js javascript".split()  # noqa: SIM905
 )
@@ -78,10 +80,12 @@ def find_code(text: str, function: str, *, tagged: bool) -> str:
     text = text if "\n" in text.strip() else text.strip().strip("`")  # `def f(x): return x`, in one line
     if blocks := read_blocks(text):
         own = [block for block in blocks if block.language not in _OTHER_LANGUAGES] or blocks
+        # The last block that does what is asked for.
         chosen = next((n for n in reversed(range(len(own))) if wanted.search(own[n].code)), len(own) - 1)
         return _with_earlier_blocks([block.code for block in own[: chosen + 1]])
     if tagged or not function:
         return text.strip()
+    # No fence and no tag: code in the middle of prose.
     matches = list(definition.finditer(text))
     return _with_lines_above(text.rstrip(". \t\n"), matches[-1].start()) if matches else ""
 
@@ -116,6 +120,7 @@ def _names(code: str) -> tuple[set[str], set[str]]:
     return defined, used
 
 
+# How a line of Python may begin.
 _CODE_LINE = re.compile(r"(?:import|from|def|class)\b|@|#|\w+ *=|[ \t)\]}]|$")
 
 

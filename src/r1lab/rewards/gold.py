@@ -88,15 +88,18 @@ def read_gold(solution: str, locale: str) -> Gold | None:
     """
     if solution.isdecimal() and solution.isascii() and len(solution) <= LONGEST_NUMERAL:
         return Gold(solution, "number", Quantity(Fraction(int(solution))), locale)
+    # Stage 1: the part of the solution that states the result.
     text = last_boxed(solution)
     if text is None:
         text = solution.rpartition("####")[2]
     text = normalise(text) if len(text) <= 2 * LONGEST_ANSWER else ""
     if not text or _PROOF.match(text) or len(text) > LONGEST_ANSWER:
         return None
+    # Stage 2: the first reader that can read it.
     for name, kind in KINDS.items():
         if (value := kind.read(text, locale)) is not None:
             return Gold(text, name, value, locale)
+    # Stage 3: a formula, if math-verify can parse it.
     gold = Gold(text, "formula", None, locale)
     if SYMBOLIC.parses(gold.latex()):
         return gold

@@ -32,12 +32,17 @@ class Intervals:
         )
 
 
+# What joins the parts of a union.
 _UNION = re.compile(r"\\cup(?![A-Za-z])|\b(?:or|atau)\b|\\(?:lor|vee)(?![A-Za-z])|(?<=[)\]])\s*U\s*(?=[(\[])")
+# The set of all x such that.
 _BUILDER = re.compile(
     r"\\\{\s*([A-Za-z])\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\||\\mid|\\vert|:|\\colon)(.*)\\\}", re.DOTALL
 )
+# All numbers but a few.
 _WITHOUT = re.compile(r"\\mathbb\{R\}\s*(?:\\setminus|-|/)\s*\\\{(.*)\\\}", re.DOTALL)
+# "x \in" or "D =" in front.
 _NAME = re.compile(r"\s*([A-Za-z](?:_\{?\w+\}?)?)\s*(?:=|\\in(?![A-Za-z]))\s*(?=[(\[\]\\])")
+# Comparison signs, typed or in LaTeX.
 _RELATION = re.compile(r"(<=|>=|<|>|\\(?:leqslant|geqslant|leq?|geq?|lt|gt|neq?)(?![A-Za-z])|!=)")
 _LETTER = re.compile(r"[A-Za-z](?:_\{?\w\}?)?")
 
@@ -51,6 +56,7 @@ def read_intervals(text: str, locale: str = "en") -> Intervals | None:
         return inner if inner and inner.variable == builder[1] else None
     pieces: list[Piece] = []
     unknowns = {variable} if variable else set()
+    # Each part is a comparison, a bracket, or all numbers but a few.
     parts = _UNION.split(body)
     points = 0
     for part in parts:
@@ -67,6 +73,7 @@ def read_intervals(text: str, locale: str = "en") -> Intervals | None:
             pieces.append((_read_bound(point[1], locale), True) * 2)
         else:
             return None
+    # x > 2 or y < 1 is no interval, and points alone are a list.
     if len(unknowns) > 1 or points == len(parts):
         return None
     pair = (
@@ -74,6 +81,7 @@ def read_intervals(text: str, locale: str = "en") -> Intervals | None:
         and not unknowns
         and not any(isinstance(end, float) for end in (pieces[0][0], pieces[-1][2]))
     )
+    # (1, 2) may be a point; with an infinity, an unknown or a union it cannot.
     return Intervals(tuple(pieces), sure=not pair, variable="".join(unknowns))
 
 
@@ -98,11 +106,13 @@ def _read_relation(text: str, locale: str) -> tuple[str, list[Piece]] | None:
         operands, signs = operands[::-1], [sign.replace(">", "<") for sign in signs[::-1]]
     if any(">" in sign for sign in signs) or (len(signs) == 2 and "!" in "".join(signs)):
         return None
+    # Exactly one operand is the unknown, in the middle if there are three.
     letters = [bool(_LETTER.fullmatch(operand)) for operand in operands]
     if letters.count(True) != 1 or (len(operands) == 3 and not letters[1]):
         return None
     closed = ["=" in sign for sign in signs]
     unknown = operands[letters.index(True)]
+    # The other operands are the ends.
     bounds = [_read_bound(operand, locale) for operand in operands]
     if any(isinstance(bound, str) and unknown in bound for bound in bounds if bound != unknown):
         return None  # x < 2x + 1 still has to be solved
@@ -135,6 +145,7 @@ def _read_reals(text: str, locale: str) -> list[Piece] | None:
         if any(isinstance(point, str) for point in points):
             return None
         points.sort()
+    # The gaps between the points.
     ends = [-math.inf, *points, math.inf]
     return [(low, False, high, False) for low, high in pairwise(ends)]
 
@@ -155,6 +166,7 @@ def _bound_latex(bound: Bound) -> str:
 
 def split_top(text: str, locale: str = "en") -> list[str]:
     """The parts of a list: a text split at commas and semicolons outside brackets that belong to no number."""
+    # Commas inside numbers are hidden while the text is split.
     inside = r"(?<=\d),(?=\d)" if locale == "id" else r"(?<![\d,.])(\d{1,3}(?:,\d{3})+)(?!\d)"
     text = re.sub(inside, lambda match: match[0].replace(",", "\0"), text)
     parts, depth, start = [], 0, 0
@@ -182,6 +194,7 @@ def same_intervals(gold: Intervals, answer: Intervals) -> bool | None:
 def _merged(pieces: tuple[Piece, ...]) -> list[Piece]:
     """The same set with its pieces in order, none of them empty, none touching the next."""
     result: list[Piece] = []
+    # Pieces from the left; one that touches the last is joined to it.
     for piece in sorted(p for p in pieces if p[0] < p[2] or (p[0] == p[2] and p[1] and p[3])):
         if result and (
             piece[0] < result[-1][2] or (piece[0] == result[-1][2] and (piece[1] or result[-1][3]))

@@ -19,12 +19,15 @@ class List:
     names: tuple[str, ...] = ()
 
 
+# "and", "or" and their signs separate like commas.
 _WORD_SEPARATOR = re.compile(
     r"(?:,\s*)?(?<![A-Za-z\\])(?:and|or|dan|atau)(?![A-Za-z])|\\(?:lor|land|vee|wedge)(?![A-Za-z])"
 )
+# n = 2, 3, 4 and (x, y) = (1, 2).
 _LIST_NAME = re.compile(
     r"\A(?:[A-Za-z](?:_\{?\w+\}?)?|\([a-z](?:,\s*[a-z])+\))\s*(?:=|\\in(?![A-Za-z]))\s*(?=[^=]*$)"
 )
+# x = 1, x_1 = 1.
 _ITEM_NAME = re.compile(r"([A-Za-z])(?:_\{?\w+\}?)?\s*=\s*(.+)", re.DOTALL)
 # Part of a list is mathematics or a short symbol; "Paris, France" is a name with a comma.
 _LIST_ITEM = re.compile(r".*[\d\\].*|-?[A-Za-z]{1,2}(?:_\{?\w+\}?)?|\(.*\)", re.DOTALL)
@@ -33,6 +36,7 @@ _LIST_ITEM = re.compile(r".*[\d\\].*|-?[A-Za-z]{1,2}(?:_\{?\w+\}?)?|\(.*\)", re.
 def read_list(text: str, locale: str = "en") -> List | None:
     """The list, set or tuple that a normalised text consists of; None if it is a single thing."""
     text = _LIST_NAME.sub("", text.strip(), count=1).strip()
+    # Stage 1: the brackets around all of it.
     brackets, inner = "", text
     if match := re.fullmatch(r"\\\{(.*)\\\}|\{(.*)\}", text, re.DOTALL):
         brackets, inner = "{", match[1] if match[1] is not None else match[2]
@@ -40,6 +44,7 @@ def read_list(text: str, locale: str = "en") -> List | None:
         brackets, inner = text[0], text[1:-1]
     if brackets != "{" and not brackets:
         inner = _WORD_SEPARATOR.sub(",", inner)
+    # Stage 2: the parts, and both signs of each plus-minus.
     parts = [part for part in split_top(inner, locale) if part]
     if "\\pm" in inner and brackets in ("", "{"):
         parts = [
@@ -49,6 +54,7 @@ def read_list(text: str, locale: str = "en") -> List | None:
         ]
     if (len(parts) < 2 and brackets != "{") or not parts or not all(map(_LIST_ITEM.fullmatch, parts)):
         return None
+    # Stage 3: each part is a number, a list or a formula.
     names, items = [], []
     for part in parts:
         named = _ITEM_NAME.fullmatch(part)
@@ -80,6 +86,7 @@ def same_list(gold: List, answer: List) -> bool | None:
     """Whether two lists hold the same values; order matters in tuples. None where formulas would have to be compared."""
     if answer.brackets != gold.brackets and gold.brackets and (answer.brackets or gold.brackets != "{"):
         return False
+    # Named values are compared by name, whatever their order.
     if gold.names and answer.names:
         if sorted(gold.names) != sorted(answer.names):
             return False
@@ -91,6 +98,7 @@ def same_list(gold: List, answer: List) -> bool | None:
         if len(gold.items) != len(answer.items):
             return False
         return _all(same_item(one, other) for one, other in zip(gold.items, answer.items, strict=True))
+    # Without brackets and in sets the order does not matter, nor how often a value is named.
     ones, others = _different(gold.items), _different(answer.items)
     # Each value of one side has to be among those of the other, in both directions.
     found = [_any(same_item(one, other) for other in others) for one in ones]
@@ -139,6 +147,7 @@ def tighten(text: str) -> str:
 
 # ----------------------------------------------------------------------------------------- orders and times
 
+# Names only: numbers make it an interval.
 _ORDERED = re.compile(r"[A-Za-z]\w*(?:_\{\w+\})?")
 
 
@@ -153,6 +162,7 @@ def read_order(text: str, locale: str = "en") -> tuple[str, ...] | None:
     return tuple(parts) if "<" in parts[1] else tuple(part.replace(">", "<") for part in parts[::-1])
 
 
+# 4:30 p.m., or 16:30.
 _TIME = re.compile(
     r"(\d{1,2})[:.]([0-5]\d)\s*([ap])\.? ?m\.?|(\d{1,2}):([0-5]\d)(?:\s*(?:o'clock|WIB|uhr))?", re.IGNORECASE
 )
@@ -173,6 +183,7 @@ def same_time(gold: tuple[int, int, str], answer: tuple[int, int, str]) -> bool:
 
 # ------------------------------------------------------------------------------------------------- words
 
+# Words, and which texts have a word that is no product of letters.
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _LONG_WORD = re.compile(r"(?<![A-Za-z\\])[^\W\d_]{3,}")
 _SHORT_WORDS = frozenset({"yes", "no", "odd", "even", "ya", "nol"}).union(*WORDS.values())
@@ -251,10 +262,12 @@ def same_text(gold: tuple[str, ...], answer: tuple[str, ...]) -> bool:
     if len(gold) == 1 and len(gold[0]) == 1:
         # The letters of a multiple choice may be written small; E and e, I and i are different symbols.
         return answer[-1:] == gold or (gold[0] in "ABCD" and answer[-1:] == (gold[0].lower(),))
+    # Singular and plural are one.
     gold, answer = (
         tuple(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words)
         for words in (gold, answer)
     )
+    # The longer of the two may only add fillers in front.
     longer, shorter = (gold, answer) if len(gold) > len(answer) else (answer, gold)
     extra = longer[: len(longer) - len(shorter)]
     return bool(shorter) and longer[len(extra) :] == shorter and _FILLERS.issuperset(extra)

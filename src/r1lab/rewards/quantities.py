@@ -65,6 +65,7 @@ _INTRODUCED = re.compile(
     r"(?:[A-Za-z][A-Za-z ]*(?:\bis\b|\badalah\b|[:=])|(?:answer|jawabannya)\b)\s*(.*)",
     re.IGNORECASE | re.DOTALL,
 )
+# The three ways to write a value: 3\frac{1}{2}, 3 1/2, and a numeral with its power of ten or divisor.
 _NUMBER = re.compile(
     rf"""(?P<sign>[+-]?)\s*(?P<currency>Rp\.?|IDR|USD|[$€£¥])?\s*(?P<sign2>-?)
     (?: (?P<whole>\d+)?\s*\\frac\s*\{{\s*(?P<top>\d+)\s*\}}\s*\{{\s*(?P<bottom>\d+)\s*\}}
@@ -80,14 +81,17 @@ _NUMBER = re.compile(
 def read_quantity(text: str, locale: str = "en") -> Quantity | None:
     """The one number a normalised text consists of, or None if it is anything more."""
     name = ""
+    # Stage 1: a name or an introduction in front.
     if match := _NAMED.fullmatch(text):
         name, text = match[1], match[2]
     elif match := _INTRODUCED.fullmatch(text):
         text = normalise(match[1])
     text = _spelled_out(text) if not re.search(r"[\d\\]", text) else text
+    # Stage 2: sign, currency, numeral or fraction, base, and what follows.
     match = _NUMBER.fullmatch(text.strip())
     if not match:
         return None
+    # Stage 3: what follows is a factor (5 dozen), a unit (5 cm), or the end of this being a number.
     unit_text, currency, factor = match["unit"], match["currency"] or "", Fraction(1)
     if word := _FACTOR.fullmatch(unit_text):
         factor = Fraction(
@@ -99,6 +103,7 @@ def read_quantity(text: str, locale: str = "en") -> Quantity | None:
         return None
     locale = "id" if currency.startswith("Rp") else locale
     decimals, plain = 0, factor.denominator == 1
+    # Stage 4: the value, exactly.
     if match["numeral"]:
         value = read_numeral(match["numeral"], locale)
         divisor = read_numeral(match["divisor"], locale) if match["divisor"] else Fraction(1)
@@ -132,7 +137,9 @@ def _unit_behind(text: str) -> Unit | None:
         or text[0] == "\\"
         or re.fullmatch(r"\s*[A-Za-z]\b.*", text)
     ):
+        # Attached letters, commands and lone letters have to be units of the table: 5cm, 5 m, but 6ab is a product.
         return read_unit(text, known_only=True)
+    # Behind an operator, a unit of the table or nothing: "15/day", but 5^2.
     if re.match(r"\s*[/*^(]", text) and not read_unit(text, known_only=True):
         return None
     return None if MATH_WORDS.search(text) else read_unit(text)
@@ -153,10 +160,12 @@ def same_quantity(gold: Quantity, answer: Quantity) -> bool:
     """
     if gold.name and answer.name and gold.name != answer.name:
         return False
+    # The same digits in another base are another number.
     if gold.base and answer.base and gold.base != answer.base:
         return False
     if PERCENT not in (gold.unit, answer.unit) and not same_unit(gold.unit, answer.unit):
         return False
+    # Rounded decimals may be off by one in their sixth digit.
     near = NEAR if max(gold.decimals, answer.decimals) >= ROUNDED else 0
     return any(
         left == right or abs(left - right) <= near * max(abs(left), abs(right))
@@ -184,6 +193,7 @@ def evaluate(text: str, locale: str = "en") -> tuple[Fraction, list[Fraction]] |
 
     The text is parsed, never run. Division is exact; by zero it gives None.
     """
+    # Stage 1: every numeral is replaced by its place in a list.
     numerals: list[Fraction] = []
 
     def store(match: re.Match) -> str:
@@ -200,14 +210,17 @@ def evaluate(text: str, locale: str = "en") -> tuple[Fraction, list[Fraction]] |
             return numerals[node.value]
         raise ValueError("neither a number nor one of + - * /")
 
+    # Stage 2: fractions and signs as Python writes them.
     text = re.sub(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"((\1)/(\2))", text)
     text = re.sub(r"\\[a-z]+", lambda match: _SIGNS.get(match[0], match[0]), text)
     if len(text) > LONGEST_EXPRESSION:
         return None
     text = re.sub(NUMERAL, store, text, flags=re.ASCII)
+    # Nothing but digits, operators and parentheses may be left: no name, no call, no power.
     if None in numerals or not re.fullmatch(r"[0-9+\-*/() ]+", text) or re.search(r"\*\s*\*|/\s*/", text):
         return None
     try:
+        # Stage 3: Python parses, we compute.
         return value(ast.parse(text.strip(), mode="eval").body), numerals
     except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
         return None

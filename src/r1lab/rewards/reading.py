@@ -41,10 +41,13 @@ APPROXIMATE = re.compile(
 # ------------------------------------------------------------------------------------------------- boxes
 
 MOST_BOXES = 50  # looked at, from the end
+# Both commands that draw a box.
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*\{")
 _BARE_BOX = re.compile(r"\\boxed\s+(-?\d[\d.,/]*)")
 LONGEST_JOINT = 60  # characters between two boxes that belong together
+# Spaces and math delimiters between two boxes.
 _LAYOUT = re.compile(r"\\(?:text|mbox|mathrm)\s*\{([^{}]*)\}|\\[()\[\],;:! ]|\\q?quad(?![A-Za-z])|[$~.\s]")
+# What may stand between boxes that belong together: a comma, a word, the name of the next value.
 _JOINT = re.compile(
     r"\s*[,;]?\s*(?:(?P<list>(?:and|dan|&)(?!/))|(?P<hedge>(?:and/or|or|atau|/|\||\\lor|\\vee)(?: (?:perhaps|maybe|possibly|mungkin))?))?\s*(?:[A-Za-z](?:_\{?\w\}?)?\s*=\s*)?",
     re.IGNORECASE,
@@ -91,7 +94,9 @@ def _closing_brace(text: str, start: int, longest: int) -> int | None:
 
 # -------------------------------------------------------------------------------------------- statements
 
+# The sentence that announces an answer, in three languages.
 ANSWER_IS = re.compile(r"\b(?:answer is|jawabannya(?: adalah)?)\b\s*:?|答案[是为]?\s*:?", re.IGNORECASE)
+# Verbs behind which a value is stated.
 _VERB = re.compile(
     r"\b(?:is|are|be|equals|get|have|adalah|ialah|yaitu|ada|terdapat|jawabannya)\b", re.IGNORECASE
 )
@@ -142,6 +147,7 @@ def _without_introduction(answer: str) -> str:
 
 # --------------------------------------------------------------------------------- answers without tags
 
+# A model without an end token goes on with a question of its own.
 _NEXT_QUESTION = re.compile(r"\n\s*(?:Question|Q|Problem|Soal|Pertanyaan)\s*\d*\s*:", re.IGNORECASE)
 _NUMERAL = r"(?:\d+(?:[.,]\d+)*|[.,]\d+)"
 _GROUP = r"(?:\{[^{}]*\}|\[[^\[\]]*\])"
@@ -174,6 +180,7 @@ def spoken_answer(text: str, *, number: bool) -> str:
         text = normalise(text[-2 * LONGEST_ANSWER :])
         stated = ANSWER_IS.split(text)
         sentences = [sentence for sentence in _SENTENCE_END.split(text) if re.search(r"\d", sentence)]
+        # The announced answer first, then the last sentence with a number, then anything.
         candidates = [_SENTENCE_END.split(stated[-1])[0]] if len(stated) > 1 else []
         for part in [*candidates, *sentences[-1:], text]:
             if result := _RESULT.search(part):

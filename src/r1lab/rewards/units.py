@@ -7,10 +7,13 @@ no table knows is a thing that is counted, such as eggs.
 import re
 
 # Every name of a unit -> its symbol. Singular and lower case, unless case matters.
+# The first word of a line is the symbol that stands for all of them.
 _NAMES = {
+    # Lengths and weights.
     "m": "meter metre", "cm": "centimeter centimetre sentimeter", "mm": "millimeter millimetre milimeter", "km": "kilometer kilometre kms",
     "in": "inch inches inci", "ft": "foot feet kaki", "yd": "yard", "mi": "mile mil", "g": "gram gr gm", "kg": "kilogram kilo", "mg": "milligram miligram",
     "t": "ton tonne", "lb": "pound lbs pon", "oz": "ounce", "l": "liter litre L", "ml": "milliliter millilitre mililiter mL", "gal": "gallon galon",
+    # Times.
     "qt": "quart", "s": "second sec detik", "ms": "millisecond", "min": "minute mins menit", "h": "hour hr hrs jam", "day": "days hari d",
     "week": "wk minggu", "month": "mo bulan", "yr": "year tahun yrs", "$": "dollar USD usd buck", "cent": "cents sen ¢", "rp": "rupiah IDR idr Rp",
     "€": "euro EUR eur", "£": "GBP gbp", "¥": "yen yuan 元 JPY CNY", "%": "percent percentage pct persen", "deg": "degree degrees derajat",
@@ -46,7 +49,9 @@ _POWERS = {
     "kuadrat": 2,
 }
 _BEFORE = frozenset({"square", "sq", "cubic", "cu"})
+# \frac{m}{s^2} is m / s^2.
 _FRACTION = re.compile(r"\\frac\s*\{([^{}\d]+)\}\s*\{((?:[^{}]|\{\d\})+)\}")
+# Powers, words, signs of currency, commands, punctuation.
 _TOKEN = re.compile(r"\^\s*\{?\s*-?\d+\s*\}?|[^\W\d_]+|[/*%$€£¥¢]|\\[A-Za-z]+|[()\[\]{}.,;:_-]|\S")
 
 Unit = tuple[frozenset, frozenset]  # (dimension, power) pairs, and the words of what is counted
@@ -70,12 +75,15 @@ def read_unit(text: str, *, known_only: bool = False) -> Unit | None:
     for index, token in enumerate(tokens):
         word = token.removeprefix("\\")
         symbol = _symbol(word)
+        # A power belongs to the unit before it.
         if token[0] == "^":
             if last is None:
                 return None
             powers[last] *= int(re.sub(r"[^\d-]", "", token))
+        # What follows "per" is in the denominator: "18 dollars a day" and "m/s".
         elif word in ("per", "/", "a") and index and (word != "a" or index + 1 < len(tokens)):
             sign = -1
+        # "square" announces a power, "squared" gives it to the unit before.
         elif word.lower() in _POWERS:
             if word.lower() in _BEFORE:
                 pending = _POWERS[word.lower()]
@@ -83,13 +91,16 @@ def read_unit(text: str, *, known_only: bool = False) -> Unit | None:
                 return None
             else:
                 powers[last] *= _POWERS[word.lower()]
+        # A unit: multiply it in.
         elif symbol is not None:
             for base, power in symbol:
                 powers[base] = powers.get(base, 0) + sign * power * pending
                 last = base
             sign = pending = 1
+        # Signs between units, and brackets around them.
         elif word in ("cdot", "times", "*") or token in "()[]{}.,;:-":
             continue
+        # Anything else is no unit; a word may be a thing.
         elif token[0] == "\\" or not word[0].isalpha() or known_only:
             return None
         elif word.lower() not in _IGNORED:
@@ -104,6 +115,7 @@ def _symbol(word: str) -> list[tuple[str, int]] | None:
     """The dimensions of one word, such as [("m", 1)] of "meters"; None if it is no unit."""
     if word in _COMPOUND:
         return list(read_unit(_COMPOUND[word])[0])
+    # As written, then singular, then in small letters; a single letter only as written.
     for name in (word, _singular(word), word.lower(), _singular(word.lower())):
         if name in _SYMBOLS and (len(name) > 1 or name == word):
             return [(_SYMBOLS[name], 1)]
@@ -118,6 +130,7 @@ def same_unit(one: Unit, other: Unit) -> bool:
     """Whether two units do not contradict each other: one that is left out contradicts none, nor does "of pizza"."""
     if NO_UNIT in (one, other):
         return True
+    # Measured things have to agree in every dimension, counted ones in a word.
     if one[0] or other[0]:
         return one[0] == other[0]
     return bool(one[1] & other[1])
@@ -134,6 +147,7 @@ def split_unit(text: str) -> tuple[str, Unit]:
     """
     for match in _SUFFIX.finditer(text):
         formula, rest = text[: match.start()], text[match.start() :]
+        # From the front, so that the longest unit is found.
         unit = read_unit(rest, known_only=True)
         if (
             formula

@@ -116,11 +116,13 @@ def isolate(filter_enabled):
 
 def limit_child(program, null, *pipes, stdin=None, seconds=1):
     """Give up everything but `seconds` of CPU, some memory, `stdin` and `pipes`, which become file descriptors 3, 4, ..., for good."""
+    # First out of the way, then into place: a pipe may have one of the numbers that are filled.
     stdin, *high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 32) for fd in (null if stdin is None else stdin, *pipes)]
     for fd, source in enumerate((stdin, null, null, *high)):
         os.dup2(source, fd)
     os.closerange(3 + len(pipes), 64)
     if platform.system() == "Linux":
+        # Die with the server.
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     for name, limit in (LIMITS | {"CPU": seconds}).items():
         try:

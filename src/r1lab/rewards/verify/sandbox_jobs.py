@@ -70,6 +70,7 @@ def write_frame(fd, data):
 
 def load(job, name="candidate"):
     """Run the candidate's code as a module and return its namespace."""
+    # A real module, not a bare dictionary.
     module = types.ModuleType(name)
     sys.modules[name] = module  # dataclasses and typing look a class's module up by its name
     exec(compile(job["code"], name, "exec"), module.__dict__)
@@ -146,6 +147,7 @@ def literal(value):
     if isinstance(value, float) and value in (float("inf"), float("-inf")):
         return "1e999" if value > 0 else "-1e999"
     if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+        # The literal of the base type, whatever a subclass prints.
         kind = next(
             kind for kind in (type(None), bool, int, float, complex, str, bytes) if isinstance(value, kind)
         )
@@ -186,6 +188,7 @@ def run_check(check):
         write_frame(4, literal((arguments, named)).encode())
         answer = read_frame(5, LONGEST_RESULT).decode()
         if answer[:1] != "1":
+            # The test code may expect an exception: raise the one of that name, if it is a built-in one.
             name, message = ast.literal_eval(answer[1:])
             kind = getattr(builtins, str(name), None)
             expected = isinstance(kind, type) and issubclass(kind, Exception)

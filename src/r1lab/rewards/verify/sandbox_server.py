@@ -40,6 +40,7 @@ FILTER = "--no-filter" not in sys.argv  # for the tests of what remains where th
 
 def fork_candidate(job, program, null):
     """Start the candidate's process before the test code is read; returns the pipes to ask it and to hear it."""
+    # Two pipes: calls to the candidate, and its answers.
     asked, ask = os.pipe()
     heard, hear = os.pipe()
     if os.fork() == 0:
@@ -73,6 +74,7 @@ def run_child(seconds, program, null, result):
     """Read one job, run it, leave. Any way out other than a full list of results counts as a failure."""
     leave = os._exit  # the candidate may replace it in `os`
     try:
+        # A process group of its own, so that all of it can be killed at once.
         os.setpgid(0, 0)
         job = json.loads(read_frame(0))
         if job.get("check"):
@@ -120,6 +122,7 @@ def collect(result, pid, proc, wall_s):
             left += seconds_queued(pid, proc)
         if left <= 0 or alive > PATIENCE * wall_s:
             return b""
+        # Wake up in time to look at the clock.
         if not poller.poll(min(left, wall_s) * 1000 + 1):
             continue
         piece = os.read(result, LONGEST_RESULT)
@@ -161,6 +164,7 @@ def main():
     write_frame(1, json.dumps(report).encode())
     requests = select.poll()
     requests.register(0, select.POLLIN | select.POLLHUP)
+    # What is loaded stays as it is, so that a fork copies less.
     gc.freeze()
     while True:
         if not requests.poll()[0][1] & select.POLLIN:

@@ -121,6 +121,7 @@ def load_math_verify():
 
     def verify(gold, answer):
         gold, parsed = parse_gold(gold), parse(answer)
+        # Equal to math-verify; numbers also have to be close on their own scale.
         if math_verify.verify(gold, parsed, timeout_seconds=None, allow_set_relation_comp=True):
             return not any(far(left, right) for left in gold for right in parsed)
         return any(same_number(left, right) for left in gold for right in parsed)
