@@ -86,14 +86,14 @@ def test_no_hostile_answer_is_paid_or_stops_the_trainer(rows, tmp_path, monkeypa
         start = time.monotonic()
         score = judge({"answer": said, "gold": ("7\\sqrt{2}", "7654")[number % 2]})
         assert score == 0.0, row["name"]
-        assert time.monotonic() - start < 5.0, row["name"]  # a loaded machine; 0.2 s on an idle one
+        assert time.monotonic() - start < 15.0, row["name"]  # a loaded machine; 0.2 s on an idle one
     assert judge({"answer": "\\sqrt{98}", "gold": "7\\sqrt{2}"}) == 1.0  # and the next answer is served
     assert not list(tmp_path.iterdir()) and capfd.readouterr() == ("", "")
     verifier.service.close()
 
 
 def test_hostile_text_in_any_place_breaks_no_reward():
-    names = (
+    names = [
         "format",
         "tag_count",
         "reasoning_steps",
@@ -102,14 +102,10 @@ def test_hostile_text_in_any_place_breaks_no_reward():
         "helpfulness_proxy",
         "logic",
         "countdown",
-    )
+    ]
     said = ["".join(text * times for text, times in row["parts"]) for row in HOSTILE]
-    columns = {
-        "solution": ["Ani"] * len(said),
-        "numbers": [[1, 2]] * len(said),
-        "target": [3] * len(said),
-        "language": ["en"] * len(said),
-    }
+    row = {"solution": "Ani", "numbers": [1, 2], "target": 3, "language": "en"}
+    columns = {name: [value] * len(said) for name, value in row.items()}
     for name in names:
         start = time.monotonic()
         make_reward(name)(said, **columns)
