@@ -32,7 +32,7 @@ REWARDS = {
     for reward in (
         AccuracyReward, ReasoningAccuracyReward, FormatReward, TagCountReward, ReasoningStepsReward, CosineReward, RepetitionPenalty,
         LengthReward, SoftOverlongReward, LanguageConsistencyReward, CodeReward, CountdownReward, LogicReward, HelpfulnessProxy,
-        HarmlessnessProxy,
+        HarmlessnessProxy, *VERIFIERS.values(),
     )
 }  # fmt: skip
 
