@@ -4,6 +4,7 @@ gsm8k_test.jsonl and HumanEval.jsonl.gz, as their authors publish them; both MIT
 """
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,18 @@ def test_every_gsm8k_gold_verifies_itself_and_none_verifies_the_next_number():
         for answers, expected in ((golds, 1.0), (wrong, 0.0)):
             completions = [format_completion("x", form.format(answer)) for answer in answers]
             assert reward(completions, solution=golds) == [expected] * 1319
+
+
+def test_the_last_sentences_of_gsm8k_are_read_with_their_dollars_and_chains():
+    problems = rows("gsm8k_test.jsonl")
+    texts = [re.sub(r"<<.*?>>", "", row["answer"]).partition("####")[0].strip() for row in problems]
+    said = [f"<think>x</think>\n{text}" for text in texts]
+    wrong = [f"#### {int(row['answer'].rpartition('####')[2].replace(',', '')) + 1}" for row in problems]
+    reward = make_reward("reasoning_accuracy", budget_s=600.0)
+    assert (
+        sum(reward(said, solution=[row["answer"] for row in problems])) >= 1270
+    )  # 1286; the others state it in words
+    assert sum(reward(said, solution=wrong)) == 0
 
 
 def test_every_canonical_humaneval_solution_passes_and_no_empty_one_does():

@@ -103,10 +103,7 @@ def test_it_is_called_the_way_trl_calls_it(name, release):
         completion_ids=[list(range(20)), []],
         **{key: [value] * 2 for key, value in (BATCH | COLUMNS.get(name, {})).items()},
         **TRL_CALLS[release]
-        | {
-            "log_extra": lambda *said: extra.append(said),
-            "log_metric": lambda *said: metrics.append(said),
-        },
+        | {"log_extra": lambda *said: extra.append(said), "log_metric": lambda *said: metrics.append(said)},
     )
     with_ids = {
         "cosine": [0.5, -1.0],
@@ -132,13 +129,8 @@ def test_nothing_a_completion_says_raises_or_is_paid_beyond_the_range(name):
     ids = [[1] * 5] * len(SAID)
     columns = {key: [value] * len(SAID) for key, value in COLUMNS.get(name, {}).items()}
     reward = make_reward(name, **OPTIONS.get(name, {}))
-    for prompts in (
-        ["Halo"] * len(SAID),
-        [PROMPT] * len(SAID),
-        [None] * len(SAID),
-        [[{"role": "user"}]] * len(SAID),
-    ):
-        scores = reward(SAID, prompts=prompts, completion_ids=ids, **columns)
+    for prompt in ("Halo", PROMPT, None, [{"role": "user"}]):
+        scores = reward(SAID, prompts=[prompt] * len(SAID), completion_ids=ids, **columns)
         assert all(isinstance(value, float) and lowest <= value <= 1.0 for value in scores)
 
 
@@ -312,27 +304,6 @@ def test_only_the_assistant_is_read():
 # -------------------------------------------------------------------------------------------------- format
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "<think>a</think><answer>b</answer> and so on",
-        "before <think>a</think><answer>b</answer>",
-        "<think>a</think><answer>b</answer><think>a</think><answer>b</answer>",
-        "<think>a</think>between<answer>b</answer>",
-        "<think></think><answer>b</answer>",
-        "<think> \n</think><answer>b</answer>",
-        "<think>a</think><answer> </answer>",
-        "<think>a</answer></think><answer>b</answer>",
-        "<answer>b</answer><think>a</think>",
-        "<think>a</think>",
-        "<THINK>a</THINK><answer>b</answer>",
-        "",
-    ],
-)
-def test_format_cheats_earn_nothing(text):
-    assert score("format", [text]) == [0.0]
-
-
 def test_format_accepts_any_spacing_and_a_prefilled_think():
     assert score("format", ["\n<think>\na < b\n</think>\n\n<answer>\nb\n</answer>\n"]) == [1.0]
     assert score("format", ["a</think><answer>b</answer>"], options={"prefilled_think": True}) == [1.0]
@@ -364,25 +335,24 @@ def test_logic_reads_replies_without_manners_only_when_told_to():
 # ---------------------------------------------------------------------------------------------------- code
 
 
-def test_code_pays_the_share_of_passed_tests():
-    half = format_completion("x", "def f(x): return 13 if x == 3 else 17")
-    assert score("code", [RIGHT["code"], half], tests=TESTS) == [1.0, 0.5]
-    assert score("code", [RIGHT["code"], half], tests=TESTS, options={"binary": True}) == [1.0, 0.0]
+FOUND_CODE = [  # answer, share of the tests that it passes
+    ("def f(x): return 13 if x == 3 else 17", 0.5),
+    ("def f(x): return 4*x+1 if x != 9 else 1/0", 0.75),  # a crash on one test costs that test
+    ("First try:\n```python\ndef f(x): return 0\n```\nBetter:\n```\ndef f(x):\n    return 4*x+1\n```\nDone.", 1.0),
+    ("```python\ndef f(x):\n    return 4*x+1\n```\nFor example:\n```python\nprint(f(3), foo(3))\n```", 1.0),
+    ("```py title=\"a\"\ndef f(x):\n    return 4*x+1\n```\nOutput:\n```text\n13\n```", 1.0),
+    ("```python\nK = 4\n```\nthen\n```python\ndef f(x): return K*x+1\n```", 1.0),
+    ("~~~~\ndef f(x):\n    \"\"\"Try:\n    ```\n    f(3)\n    ```\n    \"\"\"\n    return 4*x+1\n~~~~", 1.0),
+    ("`def f(x): return 4*x+1`", 1.0),
+]  # fmt: skip
 
 
-def test_a_crash_on_one_test_costs_that_test():
-    text = format_completion("x", "def f(x): return 4*x+1 if x != 9 else 1/0")
-    assert score("code", [text], tests=TESTS) == [0.75]
-
-
-def test_the_last_fenced_block_of_the_answer_is_run():
-    answer = "First try:\n```python\ndef f(x): return 0\n```\nBetter:\n```\ndef f(x):\n    return 4*x+1\n```\nDone."
-    assert score("code", [format_completion("x", answer)], tests=TESTS) == [1.0]
-
-
-def test_a_block_that_defines_the_function_goes_before_a_later_one_that_calls_it():
-    answer = "```python\ndef f(x):\n    return 4*x+1\n```\nFor example:\n```python\nprint(f(3), foo(3))\n```"
-    assert score("code", [format_completion("x", answer)], tests=TESTS) == [1.0]
+@pytest.mark.parametrize(("answer", "share"), FOUND_CODE)
+def test_code_is_found_in_its_fence_and_scores_the_share_of_passed_tests(answer, share):
+    assert score("code", [format_completion("x", answer)], tests=TESTS) == [share]
+    assert score("code", [format_completion("x", answer)], tests=TESTS, options={"binary": True}) == [
+        float(share == 1)
+    ]
 
 
 SPOKEN_CODE = {
@@ -414,26 +384,10 @@ def test_code_in_think_or_in_two_answers_is_not_run():
 
 
 def test_values_are_compared_as_python_does_but_for_bools():
-    same = [
-        (13, 13),
-        (13, 13.0),
-        ("a", "a"),
-        ([1, [2.0]], [1.0, [2]]),
-        (True, True),
-        (None, None),
-        ({"a": 1}, {"a": 1.0}),
-    ]
-    apart = [
-        (True, 1),
-        (0, False),
-        (1.0, True),
-        ("13", 13),
-        ([1], [True]),
-        ([1], [1, 2]),
-        (None, 0),
-        ({"a": 1}, {"b": 1}),
-        (0.1 + 0.2, 0.3),
-    ]
+    same = [(13, 13), (13, 13.0), ("a", "a"), ([1, [2.0]], [1.0, [2]]), (True, True), (None, None), ({"a": 1}, {"a": 1.0}),
+            (0.1 + 0.2, 0.3), (float("inf"), float("inf"))]  # fmt: skip
+    apart = [(True, 1), (0, False), (1.0, True), ("13", 13), ([1], [True]), ([1], [1, 2]), (None, 0), ({"a": 1}, {"b": 1}),
+             (0.3 + 1e-5, 0.3), (2e-9, 1e-9), (13.0000001, 13), (float("nan"), 0.5), (1e308, float("inf"))]  # fmt: skip
     assert all(same_value(*pair) for pair in same)
     assert not any(same_value(*pair) for pair in apart)
 

@@ -23,6 +23,14 @@ TESTS = json.dumps({"function": "f", "cases": [[[3], 13], [[4], 17]]})
 GOOD = "def f(x): return 4*x+1"
 
 
+QUICK = Sandbox(wall_s=0.3)  # a candidate that hangs is killed sooner than in training; the rest is the same
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr("r1lab.rewards.code.SANDBOX", QUICK)
+
+
 def reward(code):
     return make_reward("code")([format_completion("x", code)], tests=[TESTS])[0]
 
@@ -37,10 +45,10 @@ def unfiltered():
 
 @pytest.fixture
 def filtered():
-    SANDBOX.start()
-    if not SANDBOX.service.greeting["filter"]:
+    QUICK.start()
+    if not QUICK.service.greeting["filter"]:
         pytest.skip("this kernel has no system call filter")
-    return SANDBOX
+    return QUICK
 
 
 def servers():
@@ -169,11 +177,21 @@ def test_a_cheat_scores_zero_and_the_next_candidate_is_served(name):
     assert reward(GOOD + f"  # after: {name}") == 1.0
 
 
+def test_each_call_has_its_own_second_of_cpu_and_one_that_hangs_costs_itself_only():
+    slow = "def f(x):\n    for _ in range(5_000_000): pass\n    while x == 2: pass\n    return x"
+    results = SANDBOX.call(slow, "f", [[1], [2], [3], [4]])
+    assert results is None or results[1] == (False, None)  # None: this machine is too slow for one of them
+    quick = SANDBOX.call("def f(x):\n    while x == 1: pass\n    return x", "f", [[1], [2], [3]])
+    assert quick == [(False, None), (True, 2), (True, 3)]
+    catches = "def f(x):\n    while True:\n        try:\n            while True: pass\n        except BaseException: pass"
+    assert SANDBOX.call(catches, "f", [[1]]) is None
+
+
 def test_no_expected_value_ever_reaches_the_server(monkeypatch):
     sent = []
-    request = SANDBOX.service.request
+    request = QUICK.service.request
     monkeypatch.setattr(
-        SANDBOX.service, "request", lambda job, limit: sent.append(json.dumps(job)) or request(job, limit)
+        QUICK.service, "request", lambda *frames: sent.append(json.dumps(frames)) or request(*frames)
     )
     tests = json.dumps({"function": "f", "cases": [[[3], 987654321]]})
     assert make_reward("code")([format_completion("x", "def f(x): return 1 + 2")], tests=[tests]) == [0.0]
@@ -260,6 +278,13 @@ def test_a_program_is_judged_by_all_it_prints(program):
     text = format_completion("x", f"```python\n{program}\n```")
     assert make_reward("code")([text], tests=[SUMS]) == [PROGRAMS[program]]
     assert make_reward("code", binary=True)([text], tests=[SUMS]) == [float(PROGRAMS[program] == 1.0)]
+
+
+def test_a_number_of_5000_digits_is_printed_and_returned():
+    tests = [json.dumps({"stdin": [["", "1" + "0" * 4999]]})]
+    assert make_reward("code")([format_completion("x", "print(10**4999)")], tests=tests) == [1.0]
+    tests = [json.dumps({"function": "f", "cases": [[[4999], "1" + "0" * 4999]]})]
+    assert make_reward("code")([format_completion("x", "def f(n): return str(10**n)")], tests=tests) == [1.0]
 
 
 def test_nothing_printed_is_no_answer_unless_nothing_was_asked_for():
@@ -413,30 +438,17 @@ def test_a_server_that_stops_is_not_waited_for():
     stuck = sandbox.service
     os.kill(stuck.pid, signal.SIGSTOP)
     start = time.monotonic()
-    assert stuck.request({"code": GOOD, "function": "f", "arguments": [[3]]}, 0.5) is None
+    assert stuck.request(1, 0.5, {"code": GOOD, "function": "f", "arguments": [[3]]}) is None
     assert time.monotonic() - start < 2.0
     assert sandbox.call(GOOD, "f", [[3]]) == [(True, 13)]
     sandbox.close()
 
 
-@pytest.mark.parametrize(
-    "reply",
-    [
-        None,
-        b"",
-        b"x",
-        b"13",
-        b"[[1, 13]]",
-        b"[[1], [0]]",
-        b"[[2, 1], [0]]",
-        b"[13, 17]",
-        b"[" * 60_000,
-        b"[[0, 1], [0]]",
-        b"\xff",
-    ],
-)
-def test_a_malformed_reply_is_a_failure(reply):
-    assert _read_results(reply, 2) is None
+MALFORMED = [None, b"", b"x", b"13", b"[[1, 13]]", b"[[1], [0]]", b"[[2, 1], [0]]", b"[13, 17]", b"[" * 60_000, b"[[0, 1], [0]]", b"\xff"]  # fmt: skip
+
+
+def test_a_malformed_reply_is_a_failure():
+    assert [_read_results(reply, 2) for reply in MALFORMED] == [None] * len(MALFORMED)
 
 
 def test_bool_is_not_a_marker():

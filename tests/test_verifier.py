@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 import r1lab.rewards
 from r1lab.prompts import format_completion
 from r1lab.rewards import make_reward
-from r1lab.rewards.compare import compare, read_gold
+from r1lab.rewards.compare import compare
+from r1lab.rewards.gold import read_gold
 from r1lab.rewards.latex import too_costly
 from r1lab.rewards.normalise import normalise
-from r1lab.rewards.numbers import evaluate, read_numeral, read_quantity
+from r1lab.rewards.quantities import evaluate, read_numeral, read_quantity
 from r1lab.rewards.reading import last_boxed
 from r1lab.rewards.verify.symbolic import SYMBOLIC, SymbolicVerifier
 
@@ -54,47 +55,9 @@ EXACT = [  # answer, gold, verdict; decided without math-verify
 
 
 @pytest.mark.parametrize(("answer", "gold", "expected"), EXACT)
-def test_numbers_and_words_are_judged_without_sympy(answer, gold, expected, monkeypatch):
+def test_numbers_and_words_are_compared_without_sympy(answer, gold, expected, monkeypatch):
     monkeypatch.setattr(SymbolicVerifier, "_ask", lambda *_: pytest.fail("math-verify was asked"))
     assert accuracy(answer, gold) == expected
-
-
-HEDGES = ["5 or 6", "5, 6", "5; 6", "5 and 6", "5 atau 6", "5 dan 6", "at least 5", "at most 5", "not 5", "bukan 5", "\\neq 5", "≠5", "\\pm 5", "±5", "> 4",
-          "x \\ge 5", "between 4 and 5", "antara 4 dan 5", "5 \\text{ or } 6", "\\boxed{5}, \\boxed{6}", "\\boxed{5} or \\boxed{6}", "5 lor 6", "maybe 5",
-          "less than 5", "kurang dari 5", "5 6", "5/6 5", "{5, 6}", "\\{5,6\\}", "[5,6]", "isn't 5"]  # fmt: skip
-
-
-@pytest.mark.parametrize("hedge", HEDGES)
-def test_a_hedge_is_not_an_answer(hedge):
-    assert accuracy(hedge, "5") == 0.0
-
-
-def test_a_hedge_around_a_formula_is_not_an_answer():
-    for answer in ("2\\sqrt{3} or 5", "2\\sqrt{3}, 5", "not 2\\sqrt{3}", "\\pm 2\\sqrt{3}"):
-        assert accuracy(answer, "2\\sqrt{3}") == 0.0
-
-
-FORMULAS = [
-    ("2\\sqrt{3}", "2\\sqrt{3}", 1), ("\\sqrt{12}", "2\\sqrt{3}", 1), ("2√3", "2\\sqrt{3}", 1), ("2", "2\\sqrt{3}", 0), ("4", "4\\pi", 0), ("π*4", "4\\pi", 1),
-    ("6", "6x", 0), ("6x", "6x", 1), ("x²+2x+1", "(x+1)^2", 1), ("(1,2)", "(1,2)", 1), ("(2,1)", "(1,2)", 0), ("1", "(1,2)", 0),
-    ("2, 1", "1,2", 1), ("1 or 2", "1,2", 1), ("x=1 atau x=2", "x=1 or x=2", 1), ("1,2,3", "1,2", 0), ("1", "1,2", 0), ("\\{2,1\\}", "\\{1,2\\}", 1),
-    ("\\pm 3", "3, -3", 1), ("3", "\\pm 3", 0), ("\\sqrt{25}", "5", 1), ("2^{10}", "1024", 1), ("5\\pi", "5", 0), ("5i", "5", 0), ("10!", "3628800", 1),
-    ("\\frac{1}{2^{99}}", "\\frac{1}{2^{98}}", 0), ("y=2x+1", "y=2x+1", 1), ("(-\\infty,3)", "(-\\infty, 3)", 1), ("5m", "5", 1),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("answer", "gold", "expected"), FORMULAS)
-def test_formulas_are_judged_by_math_verify(answer, gold, expected):
-    assert accuracy(answer, gold) == expected
-
-
-INDONESIAN = [("3,14", "3,14", 1), ("3,14", "3.14", 1), ("1.000", "1000", 1), ("1.000", "1", 0), ("1.000.000,5", "1000000.5", 1), ("3,14", "314", 0),
-              ("2,5\\pi", "2,5\\pi", 1), ("5\\pi/2", "2,5\\pi", 1), ("1; 2", "1", 0)]  # fmt: skip
-
-
-@pytest.mark.parametrize(("answer", "gold", "expected"), INDONESIAN)
-def test_indonesian_numerals(answer, gold, expected):
-    assert accuracy(answer, gold, locale="id") == expected
 
 
 def test_think_is_never_read_and_one_answer_is_wanted():
@@ -119,36 +82,34 @@ def test_a_policy_that_corrects_itself_is_read_at_its_last_word():
     assert last_boxed("\\boxed{5") is None and last_boxed("5") is None
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        "12+7",
-        "38/2",
-        "19+0",
-        "19 = 12+7",
-        "12+7=19",
-        "20-1",
-        "\\frac{38}{2}",
-        "19^1",
-        "\\sqrt{361}",
-        "19 \\cdot 1",
-    ],
-)
-def test_an_unsolved_expression_can_be_refused(answer):
-    assert accuracy(answer, "19") == 1.0 or "=" in answer
-    assert accuracy(answer, "19", require_simplified=True) == 0.0
+UNSOLVED = [
+    "12+7",
+    "38/2",
+    "19+0",
+    "19 = 12+7",
+    "12+7=19",
+    "20-1",
+    "\\frac{38}{2}",
+    "19^1",
+    "\\sqrt{361}",
+    "19 \\cdot 1",
+]
+SOLVED = [
+    ("19", "19"),
+    ("-19", "-19"),
+    ("x = 19", "19"),
+    ("19 km/h", "19"),
+    ("1/2", "1/2"),
+    ("2\\sqrt{3}", "2\\sqrt{3}"),
+]
 
 
-def test_a_solved_one_is_not_refused():
-    for answer, gold in (
-        ("19", "19"),
-        ("-19", "-19"),
-        ("x = 19", "19"),
-        ("19 km/h", "19"),
-        ("1/2", "1/2"),
-        ("2\\sqrt{3}", "2\\sqrt{3}"),
-    ):
-        assert accuracy(answer, gold, require_simplified=True) == 1.0
+def test_an_unsolved_expression_can_be_refused_and_a_solved_one_is_not():
+    for answer in UNSOLVED:
+        assert accuracy(answer, "19") == 1.0
+        assert accuracy(answer, "19", require_simplified=True) == 0.0, answer
+    for answer, gold in SOLVED:
+        assert accuracy(answer, gold, require_simplified=True) == 1.0, answer
 
 
 def test_untagged_replies_are_read_at_their_last_number():
@@ -210,7 +171,7 @@ def _split(text):
 
 @given(st.text(max_size=60) | st.text(alphabet="0123456789.,+-*/()= x\\{}$%", max_size=60))
 def test_no_text_breaks_the_exact_comparison(text):
-    assert compare(read_gold("14", "en"), text) in (True, False, None)
+    assert isinstance(compare(read_gold("14", "en"), text), bool | tuple)
     assert normalise(normalise(text)) == normalise(text) or len(text) > 0  # never raises, never hangs
     read_quantity(text, "id")
     evaluate(text)
@@ -267,10 +228,9 @@ def test_cost_guard_leaves_ordinary_answers_alone():
         "2^{2023}-1",
         "\\binom{10}{3}",
         "e^{-x^2}",
-        "\\sum_{k=1}^{100} k",
-        "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}",
         "20!",
     ]
+    ordinary += ["\\sum_{k=1}^{100} k", "\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}"]
     assert not any(map(too_costly, ordinary))
 
 
@@ -306,9 +266,10 @@ def test_a_worker_that_dies_between_two_questions_answers_none_of_them():
         limit_s=10.0
     )  # nothing hangs here, but starting again is slow on a busy machine
     assert verifier.verify("5", "\\sqrt{25}")
-    for pid in in_session([verifier.service.pid]):
-        if pid != verifier.service.pid:
-            os.kill(pid, signal.SIGKILL)
+    idle = [pid for pid in in_session([verifier.service.pid]) if pid != verifier.service.pid]
+    for pid in idle:
+        os.kill(pid, signal.SIGKILL)
+    assert gone(idle, 10.0)
     assert [verifier.verify("7", f"\\sqrt{{49}}+{n}-{n}") for n in range(2)] == [True, True]
     assert not verifier.verify("7", "\\sqrt{48}")
     verifier.service.close()
@@ -473,4 +434,4 @@ def test_nothing_in_the_package_runs_what_a_model_wrote():
         for line in path.read_text(encoding="utf-8").splitlines()
         if FORBIDDEN.search(line.partition("#")[0])
     }
-    assert found == {"rewards/verify/sandbox_server.py", "rewards/verify/isolation.py"}
+    assert found == {"rewards/verify/sandbox_jobs.py", "rewards/verify/isolation.py"}

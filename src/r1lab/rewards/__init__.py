@@ -1,8 +1,10 @@
 """Rewards: one file per family, one contract (read `base` first), made by name.
 
-answers   accuracy (with reading, normalise, numbers, compare, latex), logic, countdown, code: one class per verifier
-text      format, length, language, proxies, general: what can be said without knowing the answer
-verify/   the processes behind accuracy and code
+accuracy   finds the answer (reading), brings it into one spelling (normalise), reads it as its solution was read (gold, with
+           quantities, units, intervals, lists) and compares (compare, latex)
+code       runs the code of an answer (finding) against hidden tests; logic and countdown check puzzles
+format, length, language, proxies, general: what can be said without knowing the answer
+verify/    the processes behind accuracy and code: skip them on a first reading
 
 Importing this package costs nothing: sympy lives in a worker process that starts on the first answer it is needed
 for, and code runs in another.
@@ -30,7 +32,7 @@ REWARDS = {
     for reward in (
         AccuracyReward, ReasoningAccuracyReward, FormatReward, TagCountReward, ReasoningStepsReward, CosineReward, RepetitionPenalty,
         LengthReward, SoftOverlongReward, LanguageConsistencyReward, CodeReward, CountdownReward, LogicReward, HelpfulnessProxy,
-        HarmlessnessProxy,
+        HarmlessnessProxy, *VERIFIERS.values(),
     )
 }  # fmt: skip
 

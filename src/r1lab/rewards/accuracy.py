@@ -1,15 +1,17 @@
 r"""Reward for the right answer to a math problem: read the answer (`reading`), bring it into one spelling (`normalise`),
-compare it with the solution (`compare`)."""
+compare it with the solution (`gold`, `compare`)."""
 
 from typing import Any, ClassVar
 
 from r1lab.prompts import THINK_CLOSE
-from r1lab.rewards import numbers
 from r1lab.rewards.base import AnswerReward, SlowCheck, final_text
-from r1lab.rewards.compare import LOCALES, SYMBOLIC, Gold, compare, read_gold
+from r1lab.rewards.compare import compare
+from r1lab.rewards.gold import LOCALES, Gold, read_gold
 from r1lab.rewards.latex import too_costly
 from r1lab.rewards.normalise import normalise
-from r1lab.rewards.reading import last_boxed, spoken_answer, stated_answer
+from r1lab.rewards.quantities import read_quantity, same_quantity
+from r1lab.rewards.reading import LONGEST_ANSWER, last_boxed, spoken_answer, stated_answer
+from r1lab.rewards.verify.symbolic import SYMBOLIC
 
 
 class AccuracyReward(AnswerReward):
@@ -44,32 +46,31 @@ class AccuracyReward(AnswerReward):
         boxed = last_boxed(answer)
         if boxed is not None:
             return boxed
-        return answer if tagged else spoken_answer(answer, number=problem.number is not None)
+        return answer if tagged else spoken_answer(answer, number=problem.kind == "number")
 
     def check(self, answer: str, problem: Gold) -> float | SlowCheck:
         verdict = compare(problem, answer, require_simplified=self.require_simplified)
-        if verdict is not None:
+        if isinstance(verdict, bool):
             return float(verdict)
-        question = problem.latex(), problem.latex(normalise(answer))
         # What hangs is seldom the shortest.
         return SlowCheck(
-            cost=len(question[1]),
-            known=lambda: SYMBOLIC.knows(*question),
-            run=lambda: float(SYMBOLIC.verify(*question)),
+            cost=sum(len(answer) for _, answer in verdict),
+            known=lambda: all(SYMBOLIC.knows(*question) for question in verdict),
+            run=lambda: float(all(SYMBOLIC.verify(*question) for question in verdict)),
         )
 
     def vote_key(self, answer: str) -> str:
-        return normalise(answer)
+        return normalise(answer[: 2 * LONGEST_ANSWER])
 
     def same_vote(self, one: str, other: str, row: dict) -> bool:
-        """Whether two votes mean the same answer: numbers exactly; if the solution is no number, by math-verify as in grading."""
+        """Whether two votes mean the same answer: numbers exactly; if the solution is no number, as in grading."""
         problem: Any = self.read_problem(self._one_row(row))
         if too_costly(one) or too_costly(other):
             return False
-        values = [numbers.read_quantity(vote, problem.locale) for vote in (one, other)]
+        values = [read_quantity(vote, problem.locale) for vote in (one, other)]
         if None not in values:
-            return numbers.same_quantity(*values)
-        if problem.number or (gold := read_gold(one, problem.locale)) is None:
+            return same_quantity(*values)
+        if problem.kind == "number" or (gold := read_gold(one, problem.locale)) is None:
             return False
         score = self.check(other, gold)
         return (score.run() if isinstance(score, SlowCheck) else score) == 1.0
@@ -90,4 +91,8 @@ class ReasoningAccuracyReward(AccuracyReward):
         boxed = last_boxed(answer)
         if boxed is not None:
             return boxed
-        return answer if tagged else stated_answer(answer, lists=problem.lists)
+        return (
+            answer
+            if tagged
+            else stated_answer(answer, number=problem.kind == "number", several=problem.several)
+        )

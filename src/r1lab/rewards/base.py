@@ -150,6 +150,7 @@ class AnswerReward(Reward):
         values = [read_column(named[name], count, reward=self.name, needed=needed) for name in named]
         for name in self.optional:
             values.append(read_column({name: columns.get(name)}, count, reward=self.name, needed=False))
+        # Columns turn into rows.
         names = (*named, *self.optional)
         return [dict(zip(names, row, strict=True)) for row in zip(*values, strict=True)]
 
@@ -193,6 +194,7 @@ def completion_text(completion: str | Sequence[dict] | None) -> str:
     for message in completion:
         if not isinstance(message, dict) or message.get("role", "assistant") != "assistant":
             continue
+        # Two names of one field, by the chat template.
         reasoning = message.get("reasoning_content") or message.get("thinking")
         text = _content_text(message.get("content"))
         if reasoning and isinstance(reasoning, str):

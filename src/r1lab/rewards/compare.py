@@ -1,72 +1,103 @@
-r"""Whether an answer equals a solution: exact comparisons first, math-verify only for what is left.
+r"""Whether an answer equals a solution.
 
-Three comparisons, the cheap ones first: equal strings, exact numbers (`numbers`), and math-verify in a killable process
-(`verify.symbolic`), which only gets what is short, shallow and names one value. No gold `14` starts sympy.
+The stages: the same spelling; what the answer states, and whether it commits to that; the answer read by the reader of
+its solution (`gold.KINDS`); and for the rest the questions that math-verify is asked, which are short, shallow and name
+one value. No gold `14` starts sympy.
 """
 
 import re
-from dataclasses import dataclass
-from functools import lru_cache
+from fractions import Fraction
 
-from r1lab.languages import WORDS
-from r1lab.rewards import numbers
-from r1lab.rewards.latex import as_latex, split_unit, too_costly
-from r1lab.rewards.normalise import normalise
-from r1lab.rewards.reading import HEDGES, LONGEST_ANSWER, ROUGHLY, last_boxed, without_introduction
-from r1lab.rewards.verify.symbolic import SYMBOLIC
+from r1lab.rewards import lists
+from r1lab.rewards.gold import KINDS, Gold
+from r1lab.rewards.intervals import Intervals, split_top
+from r1lab.rewards.latex import too_costly
+from r1lab.rewards.normalise import normalise, read_words
+from r1lab.rewards.quantities import LONGEST_NUMERAL, Quantity, evaluate, read_quantity, same_quantity
+from r1lab.rewards.reading import APPROXIMATE, DOUBTS, HEDGES, LONGEST_ANSWER, RETRACTED, statement
+from r1lab.rewards.units import same_unit, split_unit
 
-LOCALES = ("en", "id")  # how numbers are written: 1,234.5 or 1.234,5
+Questions = tuple[tuple[str, str], ...]  # pairs of formulas that must all be equal; math-verify decides
 
-_INEQUALITY = re.compile(r"[<>]|\\(?:leq?|geq?|lt|gt|l?eqslant|geqslant)(?![A-Za-z])")
-_LETTERS = re.compile(r"[A-Za-z]{2,}(?: [A-Za-z]+){0,3}|[A-Z]")
-_SHORT_WORDS = frozenset({"yes", "no", "odd", "even", "ya", "nol"}).union(*WORDS.values())
-_OPTION = re.compile(r"(?:(?i:option|choice|pilihan) )?\(?([A-Z])(?:[.:]\s|\)|$)")  # C. 42, or Option C
-_PROOF = re.compile(r"\s*(?:prove|show|proof|buktikan|tunjukkan|bukti)\b", re.IGNORECASE)
+# The letter of a multiple choice with its text behind it.
+_OPTION = re.compile(r"(?:(?i:option|choice|pilihan) )?\(?([A-Z])(?:[.:)]\s|\)|$)")  # C. 42, or Option C
+# Signs that something is left to work out.
 _WORKING = re.compile(r"[*!^]|[+/]\s*[\d(\\]|(?<=[\w)}])\s*-\s*[\d(\\]|\\(?:times|cdot|div|frac|sqrt|binom)")
 
 
-@dataclass(frozen=True)
-class Gold:
-    """A solution, read once: a number, one or more words, or something for math-verify."""
+def compare(gold: Gold, answer: str, *, require_simplified: bool = False) -> bool | Questions:
+    """Whether an answer equals the gold, or what to ask math-verify if only that can tell. Costs microseconds, runs nothing."""
+    # Stage 1: the same spelling, and whole numbers, which are most of all answers.
+    if answer == gold.text:
+        return True
+    if len(answer) > LONGEST_ANSWER * 2:
+        return False
+    if gold.kind == "number" and answer.isdecimal() and answer.isascii() and len(answer) <= LONGEST_NUMERAL:
+        return same_quantity(gold.value, Quantity(Fraction(int(answer))))
+    answer = normalise(answer.rpartition("####")[2])
+    if answer == gold.text or (gold.kind != "number" and lists.tighten(answer) == lists.tighten(gold.text)):
+        return True
+    if gold.kind == "words":
+        return _compare_words(gold, answer)
+    # Stage 2: what the answer states, and whether it commits to that.
+    answer = normalise(statement(answer)) or answer
+    if not answer or too_costly(answer) or not _brackets_match(answer):
+        return False
+    locale = "id" if re.search(r"(?<![A-Za-z])Rp", answer) else gold.locale
+    if gold.kind == "number" and (spelled := read_words(answer)) is not None:
+        answer = str(spelled)  # before the "and" of "one hundred and five" is taken for a hedge
+    if not gold.several and (
+        HEDGES.search(answer) or RETRACTED.search(answer) or _names_several(answer, locale)
+    ):
+        return False
+    # Where the gold is a list, only words of doubt are hedges.
+    if gold.several and DOUBTS.search(answer) and not DOUBTS.search(gold.text):
+        return False
+    # "About 3.14" is fair where the gold is rounded itself.
+    rounded = gold.kind == "number" and gold.value.decimals
+    if APPROXIMATE.search(answer) and not (gold.several or rounded):
+        return False
+    # Stage 3: read it as the gold was read.
+    if gold.kind == "number":
+        return _compare_number(gold, answer, locale, require_simplified)
+    if gold.kind != "formula":
+        # What the reader cannot read, or leaves open, math-verify decides.
+        value = KINDS[gold.kind].read(answer, locale)
+        if value is None and gold.kind in ("time", "order"):
+            return False
+        if value is None and _other_brackets(gold, answer):
+            return False
+        verdict = None if value is None else KINDS[gold.kind].same(gold.value, value)
+        return verdict if verdict is not None else _ask(gold, answer)
+    # Stage 4: formulas.
+    return _compare_formula(gold, answer)
 
-    text: str  # normalised
-    number: numbers.Quantity | None = None
-    words: bool = False
-    lists: bool = False  # names several values itself, so that naming several is no hedge
-    locale: str = "en"
 
-    def latex(self, text: str | None = None) -> str:
-        """The solution, or an answer to it, as math-verify is asked about it."""
-        return as_latex(self.text if text is None else text, lists=self.lists, locale=self.locale)
-
-
-@lru_cache(maxsize=50_000)
-def read_gold(solution: str, locale: str) -> Gold | None:
-    r"""The gold of a solution: its last `\boxed{}`, else what follows its last `####`, else all of it.
-
-    None when it cannot be read (empty, a task to prove something): such a problem cannot be scored.
-    """
-    text = last_boxed(solution)
-    if text is None:
-        text = solution.rpartition("####")[2]
-    text = normalise(text)
-    if not text or _PROOF.match(text):
-        return None
-    if not too_costly(text) and (number := numbers.read_quantity(text, locale)):
-        return Gold(text, number=number, locale=locale)
-    product = re.fullmatch("[a-z]{2,3}", text) and text not in _SHORT_WORDS  # ab, xyz
-    if _LETTERS.fullmatch(text) and not product and not numbers.MATH_WORDS.search(text):
-        return Gold(text, words=True, locale=locale)
-    lists = bool(HEDGES.search(text) or "\\{" in text or has_top_level_comma(text, locale))
-    gold = Gold(text, lists=lists, locale=locale)
-    if len(text) > LONGEST_ANSWER or not SYMBOLIC.parses(gold.latex()):
-        return None
-    return gold
+def _compare_words(gold: Gold, answer: str) -> bool:
+    single = len(gold.value) == 1 and len(gold.value[0]) == 1
+    if single and not HEDGES.search(answer) and (option := _OPTION.match(answer)):
+        return option[1] == gold.value[0]
+    # Both the whole answer and what it states are compared, because "answer is" may be part of a sentence.
+    stated = normalise(statement(answer)) or answer
+    words = [
+        lists.read_text(text) or tuple(re.findall(r"[^\W_]+", text if single else text.casefold()))
+        for text in (answer, stated)
+    ]
+    return any(
+        lists.same_text(gold.value, some) and not HEDGES.search(" ".join(some[: -len(gold.value)]))
+        for some in words
+    )
 
 
-def _tighten(text: str) -> str:
-    """A text without the spaces around its signs; those between two words or numbers mean something."""
-    return re.sub(r" ?([^\w\s]) ?", r"\1", text)
+def _other_brackets(gold: Gold, answer: str) -> bool:
+    r"""Whether one is a set `\{1, 2\}` and the other a pair `(1, 2)`, which math-verify takes for equal."""
+    other = lists.read_list(answer, gold.locale)
+    return (
+        isinstance(gold.value, Intervals)
+        and not gold.value.sure
+        and isinstance(other, lists.List)
+        and other.brackets in ("{", "")
+    )
 
 
 def _brackets_match(text: str) -> bool:
@@ -74,78 +105,134 @@ def _brackets_match(text: str) -> bool:
     return sum(map(text.count, "([{")) == sum(map(text.count, ")]}"))
 
 
-def has_top_level_comma(text: str, locale: str = "en") -> bool:
-    """Whether a text lists things: a comma or semicolon outside brackets that is no part of a number."""
-    depth = 0
-    text = re.sub(r"(?<=\d),(?=\d)" if locale == "id" else r"(?<=\d),(?=\d{3}(?!\d))", "", text)
-    for character in text:
-        depth += (character in "([{") - (character in ")]}")
-        if character in ",;" and depth <= 0:
-            return True
-    return False
+def _names_several(text: str, locale: str) -> bool:
+    """Whether a text lists values: commas outside brackets with more than prose between them."""
+    parts = split_top(text, locale)
+    return (
+        len(parts) > 1
+        and sum(bool(re.search(r"[\d\\]|^[A-Za-z]?$|^[A-Za-z] ?=", part)) for part in parts) > 1
+    )
 
 
-def compare(gold: Gold, answer: str, *, require_simplified: bool = False) -> bool | None:
-    """Whether an answer equals the gold; None if only math-verify can tell. Costs microseconds and runs nothing."""
-    if len(answer) > LONGEST_ANSWER * 2:
-        return False
-    locale = "id" if answer.startswith("Rp") else gold.locale
-    if answer == gold.text:
-        return True
-    if gold.number and answer.isdecimal() and answer.isascii() and len(answer) <= numbers.LONGEST_NUMERAL:
-        return numbers.same_quantity(gold.number, numbers.Quantity(numbers.Fraction(int(answer))))
-    answer = normalise(answer)
-    answer = normalise(without_introduction(answer.rpartition("####")[2])) or answer
-    if answer == gold.text or _tighten(answer) == _tighten(gold.text):
-        return True
-    if gold.words:
-        option = None if HEDGES.search(answer) else _OPTION.match(answer)
-        return (option[1] if option else answer.strip("()")).casefold() == gold.text.casefold()
-    if not answer or too_costly(answer) or not _brackets_match(answer):
-        return False
-    if not gold.lists and (HEDGES.search(answer) or has_top_level_comma(answer, locale)):
-        return False
-    if ROUGHLY.search(answer) and not (gold.lists or (gold.number and gold.number.decimals)):
-        return False
-    if gold.number:
-        return _compare_number(gold.number, answer, locale, require_simplified)
-    if {_brackets(gold.text), _brackets(answer)} == {"set", "tuple"}:
-        return False
-    units = {unit for _, unit in map(split_unit, (gold.text, answer)) if unit}
-    return False if len(units) > 1 else None
+# ----------------------------------------------------------------------------------------------- numbers
+
+# x, f(x) or words: what may stand before the first equals sign.
+_NAME = re.compile(r"\s*[A-Za-z](?:_\{?\w+\}?)?(?:\([A-Za-z]\))?\s*|[^\d\\]*")
+# Signs between the sides of a chain.
+_EQUALS = re.compile(r"=|\\equiv(?![A-Za-z])")
+# Words behind a number, and currencies, which a calculation carries along.
+_UNIT_WORDS = re.compile(r"(?<=[\d)}%])\s*(?:\s|/ ?)[A-Za-z][A-Za-z .']+(?![A-Za-z(\\])|USD|Rp\.?|[€£¥]")
 
 
-def _brackets(text: str) -> str:
-    r"""How a list of things is written: "set" for `\{1, 2\}`, "tuple" for `(1, 2)`, else ""."""
-    if re.fullmatch(r"\\\{[^(\[]*\\\}", text):
-        return "set"
-    return "tuple" if re.fullmatch(r"\([^()]*,[^()]*\)", text) else ""
+def _sides(answer: str) -> list[str]:
+    """The sides of a chain of equations, without a name or words in front: ["12+7", "19"] of `x = 12+7 = 19`."""
+    sides = _EQUALS.split(answer)
+    if len(sides) > 1 and _NAME.fullmatch(sides[0]):
+        return sides[1:]
+    return sides[:-1] if len(sides) == 2 and re.fullmatch(r"\s*[a-z]\s*", sides[1]) else sides  # 5 = x
 
 
-def _compare_number(
-    gold: numbers.Quantity, answer: str, locale: str, require_simplified: bool
-) -> bool | None:
-    quantity = numbers.read_quantity(answer, locale)
-    if require_simplified and gold.plain and not (quantity and quantity.plain) and _WORKING.search(answer):
+def _compare_number(gold: Gold, answer: str, locale: str, require_simplified: bool) -> bool | Questions:
+    quantity = read_quantity(answer, locale)
+    if (
+        require_simplified
+        and gold.value.plain
+        and not (quantity and quantity.plain)
+        and _WORKING.search(answer)
+    ):
         return False
     if quantity:
-        return numbers.same_quantity(gold, quantity)
-    if _INEQUALITY.search(answer) or not re.search(r"[\d\\]", answer):
+        return same_quantity(gold.value, quantity)
+    # A bound is no value.
+    if re.search(r"[<>]|\\(?:leq?|geq?|lt|gt)(?![A-Za-z])", answer):
         return False
-    worked = re.sub(r"^[A-Za-z ,]+(?<= )(?=[\d(-])", "", answer)  # "so" and the like
-    sides = [numbers.evaluate(side.strip(" $"), locale) for side in worked.split("=")]
-    if None not in sides:  # `12+7`, or `12+7=19`, whose sides must agree
-        if require_simplified and len(sides) > 1:
-            return False
-        return {value for value, _ in sides} == {gold.value}
-    if re.search(r"[\\^!_]|\d[mgshlLVWNJKC]\b", answer) or numbers.MATH_WORDS.search(answer):
-        return None
-    if re.search(r"[+*&<>~@#]|[A-Za-z]\(", answer):
+    # A chain counts if every side of it has the value of the gold.
+    sides = _sides(answer)
+    verdicts = [
+        _side_equals(gold, side, locale, last=index == len(sides) - 1) for index, side in enumerate(sides)
+    ]
+    if require_simplified and len(sides) > 1:
+        return False
+    if False in verdicts:
+        return False
+    return tuple(pair for verdict in verdicts if verdict is not True for pair in verdict) or True
+
+
+# Words before the first number of a side.
+_INTRODUCTION = re.compile(r"^[^\d\\(|=-]*(?<= )(?=[\d(\\|-])")
+# Signs that only math-verify computes.
+_FORMULA_SIGNS = re.compile(r"[\\^!_|\[\]{}]|\d[mgshlLVWNJKC]\b")
+
+
+def _side_equals(gold: Gold, side: str, locale: str, *, last: bool) -> bool | Questions:
+    """Whether one side of an answer has the value of a number: 12+7, `USD 9 * 2`, or prose with a single number in it."""
+    side = side.strip(" $")
+    quantity = read_quantity(side, locale)
+    if quantity and (last or quantity.unit == gold.value.unit):
+        return same_quantity(gold.value, quantity)
+    bare = _UNIT_WORDS.sub(" ", _INTRODUCTION.sub("", side)) if re.search(r"\d", side) else side
+    # As written, without words, with percents as fractions.
+    of = _UNIT_WORDS.sub(" ", side.replace("% of", "/100*"))
+    for text in (side, bare, bare.replace("%", "/100"), of):
+        if (value := evaluate(text, locale)) is not None:
+            return value[0] == gold.value.value
+    # The two constants that have no digit in them.
+    if re.fullmatch(r"e|\\pi", side):
+        return ((gold.latex(), side),)
+    if not re.search(r"[\d\\]", side):
+        return False
+    if re.search(
+        r"(?<![A-Za-z\\])[A-Za-z]{3,}", re.sub(r"\\[A-Za-z]+", "", bare)
+    ) or not _FORMULA_SIGNS.search(side):
+        return _only_number(gold, side, locale)
+    return ((gold.latex(), gold.latex(bare)),)
+
+
+def _only_number(gold: Gold, prose: str, locale: str) -> bool:
+    """Whether prose holds exactly one number, and that is the gold: "Ani has 14 eggs"."""
+    if re.search(r"[+*&<>~@#^]|[A-Za-z]\(|\d\s*[-/]\s*\d|[|\[\]{}\\]", prose):
         return False  # unfinished, or a call: 14+, range(14)
-    if re.search(r"[|\[\]{}]", answer):
-        return None  # |-4|
-    numerals = re.findall(rf"(?<![\w.])-?{numbers.NUMERAL}(?![\w])", answer)
-    if len(numerals) != 1 or len(re.findall(r"\d+(?:[.,]\d+)*", answer)) != 1:
-        return False  # several numbers in prose: which one is the answer?
-    quantity = numbers.read_quantity(numerals[0], locale)
-    return bool(quantity) and numbers.same_quantity(gold, quantity)
+    numerals = list(re.finditer(r"(?<![\w.])(?:USD |Rp ?)?-?[.\d][\d.,]*(?:/\d+)?%?", prose))
+    if len(numerals) != 1 or len(re.findall(r"\d+(?:[.,]\d+)*(?:/\d+)?", prose)) != 1:
+        return False  # several numbers: which one is the answer?
+    # With its unit if that can be read, which then has to agree.
+    start = numerals[0]
+    quantity = read_quantity(prose[start.start() :], locale) or read_quantity(start[0].rstrip(".,"), locale)
+    if quantity is None or re.match(r"[A-Za-z]| (?!a\b)[A-Za-z](?![A-Za-z])", prose[start.end() :]):
+        return False
+    return same_quantity(gold.value, quantity)
+
+
+# ---------------------------------------------------------------------------------------------- formulas
+
+# A definition f(x) = ...
+_FUNCTION = re.compile(r"\s*([A-Za-z])\(([A-Za-z])\)\s*=\s*(.*)", re.DOTALL)
+# What is said about the letters of a formula.
+_QUALIFIER = re.compile(r"\s+(?:for|where|with|untuk|dengan|di mana)\s[^\d=<>]*$")
+# A word that is neither a function nor a conjunction.
+_PROSE = re.compile(r"(?<![A-Za-z\\{])(?!(?:and|or|dan|atau|sin|cos|tan|log)\b)[A-Za-z]{4,}")
+
+
+def _compare_formula(gold: Gold, answer: str) -> bool | Questions:
+    gold_formula, gold_unit = split_unit(gold.text)
+    answer, unit = split_unit(_QUALIFIER.sub("", answer) if not _QUALIFIER.search(gold.text) else answer)
+    if not same_unit(gold_unit, unit):
+        return False
+    if _PROSE.search(answer) and not _PROSE.search(gold_formula):
+        return False  # letters of a word would be taken for factors
+    functions = _FUNCTION.fullmatch(gold_formula), _FUNCTION.fullmatch(answer)
+    if functions[0] and (named := re.match(r"\s*y\s*=", answer)):
+        return _ask(gold, answer[named.end() :], functions[0][3])  # y = x + 1 for f(x) = x + 1
+    if all(functions):
+        (name, letter, body), (other_name, other_letter, other) = (match.groups() for match in functions)
+        # f(t) = t + 1 defines the same function as f(x) = x + 1.
+        other = re.sub(rf"(?<![A-Za-z\\]){other_letter}(?![A-Za-z])", letter, other)
+        return name == other_name and _ask(gold, other, body)
+    if _EQUALS.search(gold_formula) or not _EQUALS.search(answer):
+        return _ask(gold, answer, gold_formula)
+    # Every side of a chain has to equal the gold: in `6 = 7\sqrt{2}` one does not.
+    return tuple(pair for side in _sides(answer) for pair in _ask(gold, side, gold_formula))
+
+
+def _ask(gold: Gold, answer: str, text: str | None = None) -> Questions:
+    return ((gold.latex(text), gold.latex(answer)),)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from r1lab.rewards.base import AnswerReward
 from r1lab.rewards.logic import LONGEST_ANSWER, last_statement
 from r1lab.rewards.normalise import normalise
-from r1lab.rewards.numbers import evaluate
+from r1lab.rewards.quantities import evaluate
 from r1lab.rewards.reading import ANSWER_IS, last_boxed
 
 Expression = tuple[Fraction, Counter]  # its value, and the numbers it uses
@@ -60,6 +60,7 @@ class CountdownReward(AnswerReward):
         if not answer or len(answer) > LONGEST_ANSWER:
             return None
         boxed = last_boxed(answer)
+        # The end of the text, where it has no tags.
         answer = answer if tagged else last_statement(answer, ANSWER_IS)
         expression, *results = normalise(answer if boxed is None else boxed).split("=")
         value = read_expression(expression)
@@ -67,6 +68,7 @@ class CountdownReward(AnswerReward):
 
     def check(self, answer: tuple[Expression, list[str]], problem: tuple[list[int], int]) -> float:
         ((value, used), results), (numbers, target) = answer, problem
+        # A result behind "=" has to be the target itself.
         claimed = [(Fraction(target), Counter([abs(target)]))] if results else []
         if value != target or [read_expression(result) for result in results] != claimed:
             return 0.0

@@ -40,6 +40,7 @@ class LanguageConsistencyReward(Reward):
         texts = completion_texts(completions)
         languages = read_column({"language": language}, len(texts), reward=self.name, needed=False)
         prompts = read_column({"prompts": prompts}, len(texts), reward=self.name, needed=False)
+        # Only the languages that have a list of words.
         unknown = {value for value in languages if value} - set(WORDS)
         if unknown:
             raise ValueError(

@@ -58,6 +58,7 @@ class CosineReward(AccuracyReward):
         ]
 
     def _value(self, correct: bool, length: int) -> float:
+        # Half a cosine from the value at length 0 to the value at max_len.
         start, end = self.correct if correct else self.wrong
         progress = min(length / self.max_len, 1.0)
         return end + (start - end) * (1.0 + math.cos(math.pi * progress)) / 2.0
@@ -119,6 +120,7 @@ class SoftOverlongReward(Reward):
     def _value(self, length: int) -> float:
         if length > self.max_len:
             return -1.0
+        # How far into the last `cache` tokens.
         over = length - (self.max_len - self.cache)
         return -over / self.cache if over > 0 else 0.0
 

@@ -47,6 +47,7 @@ def read_roles(text: object) -> dict[str, str] | None:
         clause = clause.strip(_DECORATION)
         if not clause:
             continue
+        # A clause without a role waits for the next one that has one.
         match = _ROLE.fullmatch(clause)
         if match is None:
             waiting.append(clause.casefold())
@@ -74,6 +75,7 @@ def read_order(text: object) -> tuple[str, ...] | None:
 
 def last_statement(text: str, phrase: re.Pattern) -> str:
     """What a text says after the last match of `phrase`, up to the end of the sentence; without a match, its last sentence."""
+    # Only the last such phrase: earlier ones may have been corrected.
     matches = list(phrase.finditer(text))
     if matches:
         return _SENTENCE_END.split(text[matches[-1].end() :].strip())[0]

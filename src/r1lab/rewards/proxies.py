@@ -66,6 +66,7 @@ class HelpfulnessProxy(_ProxyReward):
             return 0.0
         if harmful:
             return float(is_refusal(reply) and len(words) >= ENOUGH_WORDS)
+        # Three thirds: long enough, no refusal, the words of the question.
         question_words = content_words(question)
         share = len(question_words & content_words(reply)) / len(question_words) if question_words else 1.0
         return (min(1.0, len(words) / ENOUGH_WORDS) + (not is_refusal(reply)) + share) / 3.0

@@ -19,8 +19,8 @@ import tempfile
 
 # What a candidate may import: loaded here, once, because it will not be able to open a file.
 PRELOADED = """
-array bisect cmath collections collections.abc copy dataclasses datetime decimal enum fractions functools hashlib heapq
-io itertools json math numbers operator random re statistics string sys textwrap typing
+__future__ abc array bisect cmath collections collections.abc contextlib copy dataclasses datetime decimal enum fractions functools hashlib heapq
+io itertools json math numbers operator queue random re statistics string struct sys textwrap threading time typing unicodedata
 """.split()  # noqa: SIM905
 # hashlib has its own md5; OpenSSL's memory would make every fork a quarter dearer.
 sys.modules["_hashlib"] = None
@@ -28,8 +28,8 @@ for module_name in PRELOADED:
     importlib.import_module(module_name)
 
 MEMORY = 256 * 2**20  # bytes of address space
-# What getrlimit(2) calls CPU seconds, address space, file size, core dumps, open files, processes.
-LIMITS = {"CPU": 1, "AS": MEMORY, "FSIZE": 0, "CORE": 0, "NOFILE": 8, "NPROC": 0}
+# What getrlimit(2) calls address space, file size, core dumps, open files, processes.
+LIMITS = {"AS": MEMORY, "FSIZE": 0, "CORE": 0, "NOFILE": 8, "NPROC": 0}
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP = 1, 4, 22
@@ -38,12 +38,12 @@ CLONE_NEWUSER, CLONE_NEWNET, CLONE_NEWIPC = 0x10000000, 0x40000000, 0x08000000
 
 # What a pure function needs from the kernel; all else (open, fork, socket, kill, ptrace, ...) fails with EPERM.
 # read, write, mmap, mprotect, munmap, brk, rt_sigaction, rt_sigprocmask, rt_sigreturn, madvise, mremap, exit, exit_group,
-# futex, getrandom, clock_gettime, gettimeofday, getpid, gettid, sched_yield, sigaltstack, close, fstat
+# futex, getrandom, clock_gettime, gettimeofday, getpid, gettid, sched_yield, sigaltstack, close, fstat, setitimer
 ALLOWED = {
     "x86_64": (0xC000003E,
-        (0, 1, 9, 10, 11, 12, 13, 14, 15, 28, 25, 60, 231, 202, 318, 228, 96, 39, 186, 24, 131, 3, 5)),
+        (0, 1, 9, 10, 11, 12, 13, 14, 15, 28, 25, 60, 231, 202, 318, 228, 96, 39, 186, 24, 131, 3, 5, 38)),
     "aarch64": (0xC00000B7,
-        (63, 64, 222, 226, 215, 214, 134, 135, 139, 233, 216, 93, 94, 98, 278, 113, 169, 172, 178, 124, 132, 57, 80)),
+        (63, 64, 222, 226, 215, 214, 134, 135, 139, 233, 216, 93, 94, 98, 278, 113, 169, 172, 178, 124, 132, 57, 80, 103)),
 }  # fmt: skip
 
 
@@ -114,15 +114,17 @@ def isolate(filter_enabled):
     return (program if filtered else None), {"filter": filtered, "network_off": network_off or filtered}
 
 
-def limit_child(program, null, *pipes):
-    """Give up everything but the CPU, some memory and `pipes`, which become file descriptors 3, 4, ..., for good."""
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 32) for fd in pipes]
-    for fd, source in enumerate((null, null, null, *high)):
+def limit_child(program, null, *pipes, stdin=None, seconds=1):
+    """Give up everything but `seconds` of CPU, some memory, `stdin` and `pipes`, which become file descriptors 3, 4, ..., for good."""
+    # First out of the way, then into place: a pipe may have one of the numbers that are filled.
+    stdin, *high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 32) for fd in (null if stdin is None else stdin, *pipes)]
+    for fd, source in enumerate((stdin, null, null, *high)):
         os.dup2(source, fd)
     os.closerange(3 + len(pipes), 64)
     if platform.system() == "Linux":
+        # Die with the server.
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    for name, limit in LIMITS.items():
+    for name, limit in (LIMITS | {"CPU": seconds}).items():
         try:
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
         except (ValueError, OSError):  # macOS does not limit memory
@@ -133,7 +135,7 @@ def limit_child(program, null, *pipes):
         builtins.__import__ = import_preloaded
     elif not apply_filter(program):
         os._exit(1)
-    for name in ("ctypes", "_ctypes", "gc", "isolation", "__main__"):
+    for name in ("ctypes", "_ctypes", "gc", "isolation", "sandbox_jobs", "__main__"):
         sys.modules.pop(name, None)
 
 

@@ -88,11 +88,13 @@ class Service:
             expired.set()
             _kill(process)
 
+        # The clock runs in a thread of its own, because reading from a pipe cannot be interrupted.
         timer = threading.Timer(limit_s, expire)
         timer.daemon = True
         timer.start()
         reply = None
         try:
+            # A large request may fill the pipe more than once.
             while data:
                 data = data[process.stdin.write(data) :]
             (size,) = struct.unpack(">I", _read(process.stdout, 4))

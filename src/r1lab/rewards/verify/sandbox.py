@@ -9,14 +9,16 @@ import json
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 
 from r1lab.rewards.verify.process import Service
 
 logger = logging.getLogger(__name__)
 
-WALL_S = 1.4  # seconds a candidate may live, not counting those it waits for a CPU; 1 s of CPU ends it before
-REPLY_S = 30.0  # the server keeps the time; this only matters if a candidate broke the server
+WALL_S = 1.4  # seconds a candidate may live per test, not counting those it waits for a CPU; 1 s of CPU ends it before
+REPLY_S = 120.0  # the server keeps the time; this only matters if a candidate broke the server
+PROGRAM_S = 10.0  # seconds for all inputs of one program; the rest of them count as failed
 LONGEST_CODE = 20_000  # characters
 LONGEST_CACHE = 50_000  # results
 # Nothing of our environment goes in, except what some builds of Python need to find their own library.
@@ -48,8 +50,8 @@ def check_job(code: str, function: str, check: str) -> Job:
 class Sandbox:
     """Runs candidates in a limited child process, with a cache. Starts lazily; safe in threads.
 
-    Limits per candidate: 1 s of CPU, `wall_s` seconds of waiting for anything but a CPU, 256 MB, 64 kB of results, no files, processes, signals or
-    network. Where the kernel cannot enforce the last line, a warning is logged once. Needs `os.fork` (Linux, macOS).
+    Limits per candidate: 1 s of CPU and `wall_s` seconds of waiting for anything but a CPU for each test (10 s for all),
+    256 MB, 64 kB of results, no files, processes, signals or network. Where the kernel cannot enforce the last line, a warning is logged once. Needs `os.fork` (Linux, macOS).
     """
 
     def __init__(self, *, wall_s: float = WALL_S, system_call_filter: bool = True) -> None:
@@ -95,10 +97,22 @@ class Sandbox:
         results = self._results.get(key, _UNKNOWN)
         if results is _UNKNOWN:
             self.start()
-            results = _read_results(self.service.request(job[0], REPLY_S, *job[1:]), count)
+            results = self._run_each(job) if "stdin" in job[0] else self._request(job, count)
             if len(self._results) >= LONGEST_CACHE:
                 self._results.clear()
             self._results[key] = results
+        return results
+
+    def _request(self, job: Job, count: int) -> list[Result] | None:
+        return _read_results(self.service.request(count, REPLY_S, *job), count)
+
+    def _run_each(self, job: Job) -> list[Result]:
+        """Each input in a process of its own, because a program may leave, close its output or never end."""
+        results, start = [], time.monotonic()
+        for text in job[0]["stdin"]:
+            over = time.monotonic() - start > PROGRAM_S
+            result = None if over else self._request(({"code": job[0]["code"], "stdin": text},), 1)
+            results.append(result[0] if result else (False, None))
         return results
 
     def knows(self, job: Job) -> bool:

@@ -1,139 +1,46 @@
 """Runs inside the sandbox: `python -I -S sandbox_server.py`, standard library only. See `sandbox.py` for the other end.
 
 For every job the server forks a child. The child, not the server, reads the job, so that nothing of one candidate is
-in memory when the next is forked; then it gives up its files, its system calls and its resources, runs the code, and
-writes its results. There are three kinds of jobs, all of them JSON objects with the key `code`:
-- function, arguments: what the function returns for each list of arguments;
-- stdin: what the program prints for each of these inputs;
-- function, check: whether the test code in the next frame, which calls `candidate`, runs to its end. It runs in a process
-  of its own and asks the candidate's process for every value, as text.
-The first two never see an expected value, and the third keeps them from the candidate: whoever lies can only be wrong.
+in memory when the next is forked; then it gives up its files, its system calls and its resources (`isolation`), runs
+the code (`sandbox_jobs`), and writes its results. The server keeps the time and cleans up.
 
-Wire format, both ways: 4 bytes length (big endian), then that many bytes of JSON. Length 0 in a reply: no result.
+Wire format, both ways: 4 bytes length (big endian), then that many bytes of JSON. A request has two frames, the number of
+tests and the job (and a third with test code); a reply has one, of length 0 if there is no result.
 """
 
-import ast
 import contextlib
 import gc
-import io
 import json
 import os
 import select
 import signal
-import struct
 import sys
 import time
-import types
 
-# -I leaves this folder out of the import path; its name there must not outlive the import of our own file.
+# -I leaves this folder out of the import path; its name there must not outlive the import of our own files.
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import isolation
+from sandbox_jobs import (
+    LONGEST_RESULT,
+    answer_calls,
+    call_each,
+    read_frame,
+    run_check,
+    run_program,
+    write_frame,
+)
 
 del sys.path[0]
 
-WALL_S = float(sys.argv[1])  # seconds a candidate may live, not counting those it waits for a CPU
+WALL_S = float(sys.argv[1])  # seconds a candidate may live per test, not counting those it waits for a CPU
 PATIENCE = 8.0  # seconds of it granted in all, per second of WALL_S
-LONGEST_RESULT = 64 * 2**10  # bytes
+MOST_S = 10  # CPU seconds of a candidate, however many tests there are
 FILTER = "--no-filter" not in sys.argv  # for the tests of what remains where the kernel has no filter
-
-
-def read_exactly(fd, count):
-    data = b""
-    while len(data) < count:
-        piece = os.read(fd, count - len(data))
-        if not piece:
-            os._exit(1)
-        data += piece
-    return data
-
-
-def read_frame(fd, longest=2**32):
-    size = struct.unpack(">I", read_exactly(fd, 4))[0]
-    if size > longest:
-        os._exit(1)
-    return read_exactly(fd, size)
-
-
-def write_frame(fd, data):
-    data = struct.pack(">I", len(data)) + data
-    while data:
-        data = data[os.write(fd, data) :]
-
-
-def load(job, name="candidate"):
-    """Run the candidate's code as a module and return its namespace."""
-    module = types.ModuleType(name)
-    sys.modules[name] = module  # dataclasses and typing look a class's module up by its name
-    exec(compile(job["code"], name, "exec"), module.__dict__)
-    return module.__dict__
-
-
-def call_each(job):
-    """[[1, value] or [0], ...]: what the candidate's function returned for every list of arguments."""
-    function = load(job)[job["function"]]
-    results = []
-    for arguments in job["arguments"]:
-        try:
-            value = json.dumps(function(*arguments), allow_nan=False)
-        except Exception:
-            results.append("[0]")
-        else:
-            results.append(f"[1, {value}]")
-    return f"[{', '.join(results)}]".encode()
-
-
-def run_programs(job):
-    """[[1, printed] or [0], ...]: what the program wrote to its standard output for every standard input."""
-    results = []
-    for text in job["stdin"]:
-        printed = io.BytesIO()
-        sys.stdin = io.TextIOWrapper(io.BytesIO(text.encode()), encoding="utf-8")
-        sys.stdout = output = io.TextIOWrapper(printed, encoding="utf-8", write_through=True)
-        try:
-            load(job, "__main__")
-        except SystemExit as leaving:
-            ended = leaving.code in (None, 0)
-        except Exception:
-            ended = False
-        else:
-            ended = True
-        with contextlib.suppress(ValueError):  # the program may have closed it
-            output.detach()
-        results.append([1, printed.getvalue().decode(errors="replace")] if ended else [0])
-    return json.dumps(results).encode()
-
-
-def answer_calls(job):
-    """In the candidate's process: call its function as the test code's process says, until that is gone."""
-    function = load(job)[job["function"]]
-    while True:
-        arguments, named = ast.literal_eval(read_frame(3).decode())
-        try:
-            answer = f"1{function(*arguments, **named)!r}"
-        except Exception:
-            answer = "0"
-        write_frame(4, answer.encode())
-
-
-def run_check(check):
-    """In a process of its own: [[1, true]] if the test code runs to its end, [[0]] if it raises (or the candidate does)."""
-
-    def candidate(*arguments, **named):
-        write_frame(4, repr((arguments, named)).encode())
-        answer = read_frame(5, LONGEST_RESULT).decode()
-        if answer[:1] != "1":
-            raise RuntimeError("the candidate raised")
-        return ast.literal_eval(answer[1:])
-
-    try:
-        exec(compile(check, "check", "exec"), {"candidate": candidate, "__name__": "check"})
-    except Exception:
-        return b"[[0]]"
-    return b"[[1, true]]"
 
 
 def fork_candidate(job, program, null):
     """Start the candidate's process before the test code is read; returns the pipes to ask it and to hear it."""
+    # Two pipes: calls to the candidate, and its answers.
     asked, ask = os.pipe()
     heard, hear = os.pipe()
     if os.fork() == 0:
@@ -147,10 +54,27 @@ def fork_candidate(job, program, null):
     return ask, heard
 
 
-def run_child(program, null, result):
+def input_file(text):
+    """A file descriptor that gives `text`: a file in memory, or a pipe where the system has none."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("stdin")
+        with open(fd, "wb", closefd=False) as file:
+            file.write(text.encode())
+        os.lseek(fd, 0, os.SEEK_SET)
+        return fd
+    fd, end = os.pipe()
+    os.set_blocking(end, False)  # what a pipe does not hold is cut off
+    with contextlib.suppress(BlockingIOError):
+        os.write(end, text.encode())
+    os.close(end)
+    return fd
+
+
+def run_child(seconds, program, null, result):
     """Read one job, run it, leave. Any way out other than a full list of results counts as a failure."""
     leave = os._exit  # the candidate may replace it in `os`
     try:
+        # A process group of its own, so that all of it can be killed at once.
         os.setpgid(0, 0)
         job = json.loads(read_frame(0))
         if job.get("check"):
@@ -159,8 +83,9 @@ def run_child(program, null, result):
             isolation.limit_child(program, null, result, *pipes)
             results = run_check(check)
         else:
-            isolation.limit_child(program, null, result)
-            results = run_programs(job) if "stdin" in job else call_each(job)
+            given = input_file(job["stdin"]) if "stdin" in job else null
+            isolation.limit_child(program, null, result, stdin=given, seconds=seconds)
+            results = run_program(job) if "stdin" in job else call_each(job)
         os.write(3, results)  # a longer result than the pipe holds is over the limit anyway
     finally:
         leave(0)
@@ -185,19 +110,20 @@ def read_proc(proc, name):
         os.close(fd)
 
 
-def collect(result, pid, proc):
-    """Bytes the child wrote until it closed the pipe, or b"" if it wrote too much or took too long."""
+def collect(result, pid, proc, wall_s):
+    """Bytes the child wrote until it closed the pipe, or b"" if it wrote too much or took over `wall_s` seconds."""
     start, data = time.monotonic(), b""
     poller = select.poll()
     poller.register(result, select.POLLIN | select.POLLHUP)
     while True:
         alive = time.monotonic() - start
-        left = WALL_S - alive
+        left = wall_s - alive
         if left <= 0 and proc is not None:
             left += seconds_queued(pid, proc)
-        if left <= 0 or alive > PATIENCE * WALL_S:
+        if left <= 0 or alive > PATIENCE * wall_s:
             return b""
-        if not poller.poll(min(left, WALL_S) * 1000 + 1):
+        # Wake up in time to look at the clock.
+        if not poller.poll(min(left, wall_s) * 1000 + 1):
             continue
         piece = os.read(result, LONGEST_RESULT)
         if not piece:
@@ -238,16 +164,18 @@ def main():
     write_frame(1, json.dumps(report).encode())
     requests = select.poll()
     requests.register(0, select.POLLIN | select.POLLHUP)
+    # What is loaded stays as it is, so that a fork copies less.
     gc.freeze()
     while True:
         if not requests.poll()[0][1] & select.POLLIN:
             return  # the other end is gone
+        seconds = max(1, min(MOST_S, json.loads(read_frame(0))))  # a second of CPU per test
         result, result_end = os.pipe()
         pid = os.fork()
         if pid == 0:
-            run_child(program, null, result_end)
+            run_child(seconds, program, null, result_end)
         os.close(result_end)
-        answer = collect(result, pid, proc)
+        answer = collect(result, pid, proc, WALL_S * seconds)
         os.close(result)
         end(pid, children)
         if requests.poll(0):

@@ -12,6 +12,9 @@ from pathlib import Path
 from r1lab.rewards.verify.process import Service
 
 LIMIT_S = 1.0  # of CPU time, per comparison: ordinary ones take 0.2 s at most
+GOLD_LIMIT_S = (
+    10.0  # of CPU time to read a gold, once: near the limit a parse is a coin toss, so it is far away
+)
 PATIENCE = 10.0  # wall seconds granted per second of CPU, for a machine that is busy training
 LONGEST_CACHE = 100_000  # verdicts
 
@@ -23,7 +26,7 @@ class SymbolicVerifier:
         self.limit_s = limit_s
         # -P keeps the worker's folder out of the import path.
         worker = Path(__file__).with_name("symbolic_worker.py")
-        self.service = Service([sys.executable, "-P", str(worker), str(limit_s)])
+        self.service = Service([sys.executable, "-P", str(worker), str(limit_s), str(GOLD_LIMIT_S)])
         self._verdicts: dict[tuple[str, ...], bool] = {}
 
     def parses(self, gold: str) -> bool:
@@ -46,7 +49,8 @@ class SymbolicVerifier:
                 raise ImportError(
                     "answers that are not plain numbers are checked by math-verify: pip install math-verify"
                 )
-            verdict = self.service.request(question, self.limit_s * PATIENCE) == b"true"
+            cpu_s = GOLD_LIMIT_S if question[0] == "parses" else 2 * self.limit_s
+            verdict = self.service.request(question, cpu_s * PATIENCE) == b"true"
             if len(self._verdicts) >= LONGEST_CACHE:
                 self._verdicts.clear()
             self._verdicts[question] = verdict

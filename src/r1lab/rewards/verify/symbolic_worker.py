@@ -16,7 +16,10 @@ import struct
 import sys
 
 MEMORY = 2 * 2**30  # bytes of address space
-LIMIT_S = float(sys.argv[1])  # of CPU time per request; then the kernel ends this process, parent or not
+LIMIT_S = float(sys.argv[1])  # of CPU time per answer; then the kernel ends this process, parent or not
+GOLD_LIMIT_S = float(
+    sys.argv[2]
+)  # of CPU time to read a gold: whether it can be read must not depend on luck
 NEAR = 1e-6  # relative; math-verify rounds to six decimals, so to it 1e-7 equals 2e-7
 
 
@@ -29,6 +32,10 @@ def main():
 
         with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+    def set_timer(seconds):
+        if timed:
+            signal.setitimer(signal.ITIMER_PROF, seconds)
 
     def reply(value):
         data = json.dumps(value).encode()
@@ -47,14 +54,16 @@ def main():
         while len(head := sys.stdin.buffer.read(4)) == 4:
             operation, gold, *answer = json.loads(sys.stdin.buffer.read(struct.unpack(">I", head)[0]))
             busy[0] = 1
-            if timed:  # SIGPROF is left at its default: death, even inside C code
-                signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
+            # SIGPROF is left at its default: death, even inside C code.
+            set_timer(GOLD_LIMIT_S)
             try:
-                verdict = bool(parse_gold(gold)) if operation == "parses" else verify(gold, *answer)
+                verdict = bool(parse_gold(gold))
+                set_timer(LIMIT_S)
+                if operation == "verify":
+                    verdict = verify(gold, *answer)
             except Exception:
                 verdict = False  # whatever sympy chokes on is not a right answer
-            if timed:
-                signal.setitimer(signal.ITIMER_PROF, 0)
+            set_timer(0)
             busy[0] = 0
             reply(verdict)
 
@@ -80,16 +89,28 @@ def main():
 def load_math_verify():
     """Functions parse_gold(latex) -> list and verify(gold, answer) -> bool; the first call of each is already paid for."""
     import math_verify
+    from latex2sympy2_extended import NormalizationConfig, latex2sympy
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig
+    from math_verify.parser import should_treat_as_complex
     from sympy import Expr, I, N
 
     logging.disable()
-    config = math_verify.LatexExtractionConfig(boxed_match_priority=0, try_extract_without_anchor=False)
+    # Our own reading has taken the unit off; math-verify would take 6ab for 6 of a unit, and R for r.
+    spelling = NormalizationConfig(
+        basic_latex=True, units=False, malformed_operators=True, nits=True, boxed="none"
+    )
+    conversion = ConversionConfig(lowercase_symbols=False)
     golds = {}
 
     def parse(latex):
-        # Boxed, because unboxed text is only searched for something that parses: `2\sqrt{3}` would be read as 2.
-        boxed = f"\\boxed{{{latex}}}"
-        return math_verify.parse(boxed, [config], fallback_mode="no_fallback", parsing_timeout=None)
+        """[the formula], or [] if latex is none."""
+        try:
+            real = not should_treat_as_complex(latex)
+            return [
+                latex2sympy(latex, is_real=real, normalization_config=spelling, conversion_config=conversion)
+            ]
+        except Exception:
+            return []
 
     def parse_gold(latex):
         if latex not in golds:
@@ -100,9 +121,10 @@ def load_math_verify():
 
     def verify(gold, answer):
         gold, parsed = parse_gold(gold), parse(answer)
+        # Equal to math-verify; numbers also have to be close on their own scale.
         if math_verify.verify(gold, parsed, timeout_seconds=None, allow_set_relation_comp=True):
             return not any(far(left, right) for left in gold for right in parsed)
-        return any(same_complex(left, right) for left in gold for right in parsed)
+        return any(same_number(left, right) for left in gold for right in parsed)
 
     def far(left, right):
         if not (isinstance(left, Expr) and isinstance(right, Expr)) or left == right:
@@ -112,11 +134,9 @@ def load_math_verify():
         left, right = N(left, 30), N(right, 30)
         return bool(abs(left - right) > NEAR * max(abs(left), abs(right)))
 
-    def same_complex(left, right):
-        """Equal numbers once the letter i is the imaginary unit, which math-verify takes for a variable."""
-        if not (isinstance(left, Expr) and isinstance(right, Expr)) or not (
-            left.free_symbols | right.free_symbols | left.atoms(I) | right.atoms(I)
-        ):
+    def same_number(left, right):
+        """Equal numbers to twelve digits, with the letter i for the imaginary unit, which math-verify takes for a variable."""
+        if not (isinstance(left, Expr) and isinstance(right, Expr)):
             return False
         left, right = (
             side.subs({symbol: I for symbol in side.free_symbols if symbol.name == "i"})
@@ -124,6 +144,8 @@ def load_math_verify():
         )
         if left.free_symbols or right.free_symbols:
             return False
+        if left.is_rational or right.is_rational or left.is_infinite or right.is_infinite:
+            return bool(left == right)  # far() has no say over what math-verify has called different
         left, right = N(left, 30), N(right, 30)
         return bool(abs(left - right) <= 1e-12 * max(abs(left), abs(right), 1e-300))
 
