@@ -141,9 +141,7 @@ def test_a_checkpoint_cut_in_half_is_passed_over_and_the_end_is_the_same(tmp_pat
     whole = train(tmp_path)
     weights = (tmp_path / "model.safetensors").read_bytes()
     cut(tmp_path / f"checkpoint-{STEPS}" / "model.safetensors")
-    with pytest.warns(
-        UserWarning, match=rf"checkpoint-{STEPS} is passed over: model\.safetensors is cut off"
-    ):
+    with pytest.warns(UserWarning, match=rf"checkpoint-{STEPS} is skipped: model\.safetensors is cut off"):
         again = train(tmp_path, resume=True)
     rewards = [[row["reward"] for row in run["history"] if "reward" in row] for run in (whole, again)]
     assert rewards[0] == rewards[1] and len(rewards[0]) == STEPS
@@ -175,7 +173,7 @@ def test_any_file_cut_in_half_is_noticed(name, tmp_path):
     with warnings.catch_warnings(action="error"):
         assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
     cut(tmp_path / "checkpoint-10" / name)
-    with pytest.warns(UserWarning, match="checkpoint-10 is passed over"):
+    with pytest.warns(UserWarning, match="checkpoint-10 is skipped"):
         assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-9")
 
 

@@ -83,7 +83,7 @@ STAGES = {
         {
             # Reinforcement learning on the student itself, for as many seconds as distillation took, and for three times as many.
             "distill-rl": {"method": "rl"},
-            "distill-rl-long": {"method": "rl", "longer": 3},
+            "distill-rl-long": {"method": "rl", "budget_factor": 3},
             # The control: the same prompts with the answers alone.
             "distill-answers": {"reasoning": False},
             # The student writes, the teacher scores each token.
