@@ -1,4 +1,4 @@
-"""Self-checks in completions ("Wait, check: 19-5=14."): how many there are, and what they did."""
+"""Counts self-checks in completions, such as "Wait, check: 19-5=14.", and their outcomes."""
 
 import re
 from collections import Counter

@@ -51,8 +51,9 @@ class MetricsLog(TrainerCallback):
         # Stage 1: the file first, so that it also holds the row that stops the run.
         if state.is_world_process_zero:
             write_json(state.log_history, self.path)
-        # Stage 2: stop at a number that is not finite. All processes log the same numbers, so all of them stop. In float16 the scaler skips a step whose gradient
-        # overflows. This is how it finds its scale, so there an infinite gradient norm is no fault.
+        # Stage 2: stop at a number that is not finite. All processes log the same numbers, so all of them stop. In float16 the
+        # scaler skips a step whose gradient overflows. This is how it finds its scale, so there an infinite gradient norm is
+        # no fault.
         names = ("loss", "reward") if args.fp16 else ("loss", "reward", "grad_norm")
         for name in names:
             value = (logs or {}).get(name, 0.0)
