@@ -1,4 +1,4 @@
-"""Your own data set: questions from a JSONL file, checked before a GPU minute is spent on them, then trained on.
+"""Your own data set: questions from a JSONL file, checked before the training, then trained on.
 
     python examples/own_problems.py                       # examples/market.jsonl, 20 steps
     python examples/own_problems.py my.jsonl --steps 100
@@ -35,29 +35,29 @@ def read_problems(path: Path) -> list[dict[str, str]]:
 
 
 def unreadable(rows: list[dict[str, str]]) -> list[str]:
-    """Prompts whose own solution the grader does not accept: such a problem would punish every right answer."""
+    """Prompts whose own solution the grader does not accept. On such a problem no right answer would get a reward."""
     answers = [format_completion("so", row["solution"]) for row in rows]
     return [row["prompt"] for row, ok in zip(rows, grade_many(answers, rows), strict=True) if not ok]
 
 
 def mixed_groups(rows: list[dict[str, str]], scale) -> int:
-    """How many problems the base solves sometimes: only those teach at the start."""
+    """Number of problems that the base solves sometimes. Only these have a gradient at the start."""
     policy = load_policy(scale)
     prompts = [
         render_prompt(row["prompt"], template=scale.template, language=row["language"]) for row in rows
     ]
-    drawn = policy.generate(
+    groups = policy.generate(
         prompts, samples=scale.group_size, temperature=1.0, max_new_tokens=scale.max_completion_tokens, seed=0
     )
-    paid = [
+    verdicts = [
         grade_many([s.text for s in group], [row] * len(group))
-        for row, group in zip(rows, drawn, strict=True)
+        for row, group in zip(rows, groups, strict=True)
     ]
-    return sum(0 < sum(verdicts) < len(verdicts) for verdicts in paid)
+    return sum(0 < sum(group) < len(group) for group in verdicts)
 
 
 def main(argv: list[str] | None = None) -> list[dict]:
-    """Read, check, probe, train; the log rows of the training."""
+    """The log rows of the training, after the problems were read and checked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("path", nargs="?", type=Path, default=MARKET)
     parser.add_argument("--steps", type=int, default=20)
