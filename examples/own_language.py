@@ -1,4 +1,4 @@
-"""Your own language: teach the language reward a third one, Javanese, and try it by hand before anybody trains with it.
+"""Your own language: add a third one, Javanese, to the language reward, and try it by hand.
 
     python examples/own_language.py
 
@@ -9,7 +9,7 @@ never writes. To train, write the language into a corpus of your own (src/tinywo
 from r1lab import languages, prompts
 from r1lab.rewards import make_reward
 
-# 1. Words that are frequent, short and this language's own. Words that another language of the course shares are left out: they prove nothing.
+# 1. Words that are frequent, short and this language's own. Words that another language of the course shares are removed.
 _WORDS = """
     iku iki kuwi sing lan utawa nanging yen amarga supaya banjur dadi wis durung arep isih uga kabeh saben
     siji loro telu papat lima enem pitu wolu sanga sepuluh pira sapa apa kapan kenging ora dudu aja
@@ -19,13 +19,13 @@ JAVANESE = frozenset(_WORDS.split()) - languages.ENGLISH - languages.INDONESIAN
 
 
 def add_language(code: str, words: frozenset[str], instruction: str, direct: str) -> None:
-    """Make a language known to the counter, to the reward and to the prompts."""
+    """Add a language to the counter of function words, to the reward and to the prompts."""
     languages.WORDS[code] = words
     prompts.ZERO[code], prompts.DIRECT[code] = instruction, direct
 
 
 def main() -> list[float]:
-    """What the reward pays for four texts that answer a Javanese question; and what GRPO would make of it."""
+    """The rewards of four texts that answer a Javanese question. It also prints what GRPO would do with them."""
     add_language(
         "jv",
         JAVANESE,
@@ -40,15 +40,15 @@ def main() -> list[float]:
         "no words": "<think>1+2=3. 3+4=7.</think> <answer>7</answer>",
     }
     reward = make_reward("language_consistency", smoothing=0)
-    paid = reward(list(texts.values()), language=["jv"] * len(texts))
-    mean = sum(paid) / len(paid)
-    for name, value in zip(texts, paid, strict=True):
+    rewards = reward(list(texts.values()), language=["jv"] * len(texts))
+    mean = sum(rewards) / len(rewards)
+    for name, value in zip(texts, rewards, strict=True):
         print(
-            f"{name:<10} {value:.2f}   {'pushed up' if value > mean else 'pushed down' if value < mean else 'left'}"
+            f"{name:<10} {value:.2f}   {'raised' if value > mean else 'lowered' if value < mean else 'unchanged'}"
         )
-    asked = prompts.render_prompt("Siji ditambah loro dadi pira?", language="jv")
-    print("\nthe instruction of a Javanese question:", asked[0]["content"][:60], "...")
-    return paid
+    messages = prompts.render_prompt("Siji ditambah loro dadi pira?", language="jv")
+    print("\nthe instruction of a Javanese question:", messages[0]["content"][:60], "...")
+    return rewards
 
 
 if __name__ == "__main__":

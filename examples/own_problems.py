@@ -1,4 +1,4 @@
-"""Your own data set: questions from a JSONL file, checked before a GPU minute is spent on them, then trained on.
+"""Your own data set: questions from a JSONL file, checked before the training, then trained on.
 
     python examples/own_problems.py                       # examples/market.jsonl, 20 steps
     python examples/own_problems.py my.jsonl --steps 100
@@ -60,7 +60,7 @@ def mixed_groups(rows: list[dict[str, str]], scale) -> int:
 
 
 def main(argv: list[str] | None = None) -> list[dict]:
-    """Read, check, probe, train; the log rows of the training."""
+    """The log rows of the training, after the problems were read and checked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("path", nargs="?", type=Path, default=MARKET)
     parser.add_argument("--steps", type=int, default=20)

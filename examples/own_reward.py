@@ -1,4 +1,4 @@
-"""Your own reward: R1-Zero that is also paid for being brief, but only where it is right.
+"""Your own reward: R1-Zero with a second reward for short answers, which only right answers get.
 
     python examples/own_reward.py               # 30 steps; R1-Zero's 130 take about three minutes on two quiet cores
     python examples/own_reward.py --steps 130   # as long as R1-Zero itself
@@ -16,11 +16,12 @@ from r1lab.stages.runner import run_trainer
 from r1lab.stages.zero import zero_dataset, zero_rewards
 from r1lab.view import progress_line
 
-LIMIT = 96  # tokens; a right answer of this length earns nothing extra
+# Tokens. A right answer of this length gets no extra reward.
+LIMIT = 96
 
 
 def brief_if_right(completions, completion_ids, solution, verifier, tests, **columns) -> list[float]:
-    """Up to 1 for a short right answer, 0 for every wrong one: so being brief can never pay for being wrong."""
+    """Up to 1 for a short right answer, 0 for every wrong one, so that short wrong answers are never rewarded."""
     rows = [
         {"solution": gold, "verifier": kind, "tests": hidden}
         for gold, kind, hidden in zip(solution, verifier, tests, strict=True)
@@ -32,22 +33,22 @@ def brief_if_right(completions, completion_ids, solution, verifier, tests, **col
 
 
 def completions_text(completions) -> list[str]:
-    """TRL hands over chat messages when the prompt is a chat, else strings."""
+    """The texts of completions, which TRL passes as chat messages when the prompt is a chat, else as strings."""
     return [c if isinstance(c, str) else c[-1]["content"] for c in completions]
 
 
 def main(argv: list[str] | None = None) -> dict[str, tuple[float, float]]:
-    """Try the reward by hand, then train with it; {column: (mean of the first steps, of the last)}."""
+    """{column: (mean of the first steps, mean of the last)} after a training with the reward."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--steps", type=int, default=30)
     steps = parser.parse_args(argv).steps
 
-    # 1. By hand, before any training: what does it pay for right and short, right and long, wrong and short?
+    # 1. By hand, before any training: which reward do short right, long right and short wrong answers get?
     short, wrong = "<think>7+7=14.</think> <answer>14</answer>", "<think>.</think> <answer>15</answer>"
     columns = {"solution": ["14"] * 3, "verifier": ["math"] * 3, "tests": [""] * 3}
-    paid = brief_if_right([short, short, wrong], [[0] * 20, [0] * 60, [0] * 10], **columns)
-    print("right and short {:.2f}, right and long {:.2f}, wrong and short {:.2f}".format(*paid))
-    assert paid[0] > paid[1] > paid[2] == 0
+    scores = brief_if_right([short, short, wrong], [[0] * 20, [0] * 60, [0] * 10], **columns)
+    print("right and short {:.2f}, right and long {:.2f}, wrong and short {:.2f}".format(*scores))
+    assert scores[0] > scores[1] > scores[2] == 0
 
     # 2. Beside the rewards of R1-Zero, at half the weight of being right.
     rewards = zero_rewards()
@@ -66,12 +67,12 @@ def main(argv: list[str] | None = None) -> dict[str, tuple[float, float]]:
     )
     history = [row for row in run_trainer(trainer)["history"] if "reward" in row]
     print()
-    found = {}
+    means = {}
     for key in ("rewards/brief_if_right/mean", "rewards/format/mean", "completions/mean_length"):
         ends = [sum(row[key] for row in rows) / len(rows) for rows in (history[:5], history[-5:])]
-        found[key] = tuple(ends)
+        means[key] = tuple(ends)
         print(f"{key:<28} first steps {ends[0]:6.2f}   last steps {ends[1]:6.2f}")
-    return found
+    return means
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def pretend() -> None:
     rows = [row for row in load_problems("train") if row["verifier"] == "math" and row["language"] == "en"]
     rows = [row | {"domain": "competition", "level": "hard"} for row in rows]
     hub.load_source = lambda key, seed=None: (rows, {})
-    hub.load_worked_solutions = lambda seed=0: (
+    hub.load_worked_solutions = lambda: (
         row | {"completion": format_completion("First.", row["solution"])} for row in rows[-200:]
     )
 

@@ -29,8 +29,8 @@ def bound_and_used(source: str) -> tuple[dict[str, ast.stmt], set[str]]:
 def globals_of(code: types.CodeType) -> set[str]:
     """Names that `code` and the functions in it look up outside of themselves."""
     looks_up = ("LOAD_NAME", "LOAD_GLOBAL")
-    found = {step.argval for step in dis.get_instructions(code) if step.opname in looks_up}
-    return found.union(*(globals_of(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
+    names = {step.argval for step in dis.get_instructions(code) if step.opname in looks_up}
+    return names.union(*(globals_of(inner) for inner in code.co_consts if isinstance(inner, types.CodeType)))
 
 
 def earlier_code(sources: list[str], names: set[str]) -> list[str]:

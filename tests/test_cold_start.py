@@ -111,7 +111,8 @@ def test_the_rows_are_right_in_one_language_and_those_of_the_control_are_mixed(p
     assert all(grade_many([r["completion"] for r in rows], problems, require_tags=True))
     assert all(language_share(r["completion"], r["language"]) == 1.0 for r in rows)
     left = facts["ways"]["refined R1-Zero"]
-    assert left["drafts"]["one language"] == 0 and left["cleaned"]["one language"] == left["drafts"]["right"]
+    sampled, cleaned = left["as sampled"], left["cleaned"]
+    assert sampled["one language"] == 0 and cleaned["one language"] == sampled["right"]
     assert facts["repairs"]["refined R1-Zero"] == {"language": left["cleaned"]["different"]}
     assert cold_start.build_cold_start(SMALL, parents, seed=1)[0] == rows
     assert cold_start.build_cold_start(SMALL, parents, seed=2)[0] != rows

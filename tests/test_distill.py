@@ -101,7 +101,7 @@ def test_nothing_right_is_refused_before_any_training(tmp_path, teacher, traces)
     for row in traces:
         row["correct"] = False
     with pytest.raises(ValueError, match="none of the teacher's 16 traces is right"):
-        train_stage("distill", SMALL, tmp_path, folders={"align": teacher}, looks=0)
+        train_stage("distill", SMALL, tmp_path, folders={"align": teacher}, points=0)
     assert not (tmp_path / "model.safetensors").exists()
 
 
@@ -112,7 +112,7 @@ def test_traces_survive_a_killed_run(new_run, traces, monkeypatch):
 
     def seconds(**options):
         run = new_run(**options)
-        distill.make_trainer(run, looks=0, **SMALL_BATCH)
+        distill.make_trainer(run, points=0, **SMALL_BATCH)
         return run.stopwatch.spent
 
     seconds()
@@ -129,7 +129,7 @@ def test_traces_survive_a_killed_run(new_run, traces, monkeypatch):
 # ---------------------------------------------------------------------------------------------- a few steps
 @pytest.mark.parametrize("name", ["distill", "distill-answers"])
 def test_a_student_learns_from_the_traces(tmp_path, teacher, traces, name):
-    options = {"looks": 0, "num_train_epochs": 6, "warmup_steps": 0, **SMALL_BATCH}
+    options = {"points": 0, "num_train_epochs": 6, "warmup_steps": 0, **SMALL_BATCH}
     run = train_stage(name, SMALL, tmp_path, folders={"align": teacher}, **options)
     losses = [row["loss"] for row in run["history"] if "loss" in row]
     assert losses[-1] < 0.8 * losses[0]
@@ -145,7 +145,7 @@ def test_a_student_learns_from_the_traces(tmp_path, teacher, traces, name):
 def test_a_rival_of_distillation_moves_the_student(tmp_path, teacher, name):
     before, _ = load_model("tiny-student-base")
     scale = replace(SMALL, groups=6, group_size=8)  # enough completions that some group is mixed
-    options = {"budget": 600.0, "looks": 0, "warmup_steps": 0, "max_steps": 2}
+    options = {"budget": 600.0, "points": 0, "warmup_steps": 0, "max_steps": 2}
     run = train_stage(name, scale, tmp_path, folders={"align": teacher}, **options)
     after, _ = load_model(tmp_path)
     assert not torch.equal(before.model.embed_tokens.weight, after.model.embed_tokens.weight)
@@ -153,7 +153,7 @@ def test_a_rival_of_distillation_moves_the_student(tmp_path, teacher, name):
 
 
 def test_a_rival_stops_when_its_seconds_are_over(tmp_path, teacher):
-    run = train_stage("distill-on-policy", SMALL, tmp_path, folders={"align": teacher}, budget=0.2, looks=0)
+    run = train_stage("distill-on-policy", SMALL, tmp_path, folders={"align": teacher}, budget=0.2, points=0)
     assert run["seconds"] >= 0.2
     assert 1 <= run["facts"]["steps"] < 100
 
@@ -165,7 +165,7 @@ def test_a_rival_leaves_the_folder_of_another_run_alone(tmp_path, teacher):
     with open(tmp_path / ".lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(BlockingIOError, match="another run is writing to"):
-            train_stage("distill-rl", SMALL, tmp_path, folders={"align": teacher}, budget=0.2, looks=0)
+            train_stage("distill-rl", SMALL, tmp_path, folders={"align": teacher}, budget=0.2, points=0)
     assert (tmp_path / "checkpoint-1").is_dir()
 
 
@@ -178,7 +178,7 @@ def test_one_student_is_loaded_and_all_is_measured_with_it(tmp_path, teacher, tr
         monkeypatch.setattr(
             module, "load_trainable", lambda *which, load=load: loaded.append(which[1]) or load(*which)
         )
-    options = {"folders": {"align": teacher}, "looks": 1, "max_steps": 1, **SMALL_BATCH}
+    options = {"folders": {"align": teacher}, "points": 1, "max_steps": 1, **SMALL_BATCH}
     facts = train_stage("distill", SMALL, tmp_path, **options)["facts"]
     assert len(loaded) == 1 and [point["step"] for point in facts["curve"]] == [0, 1]
     assert facts["general"]["n"] == 4
@@ -201,7 +201,7 @@ def test_a_rival_gets_the_seconds_of_the_run_beside_it(tmp_path, new_run):
     assert distill.equal_seconds(tmp_path / "distill-rl") == 12.5
     assert distill.equal_seconds(tmp_path / "distill-rl", 3.0) == 3.0
     run = new_run()
-    distill.make_trainer(run, method="rl", budget=5.0, longer=3, looks=0)
+    distill.make_trainer(run, method="rl", budget=5.0, budget_factor=3, points=0)
     assert run.stopwatch.budget == run.facts["budget"] == 15.0
 
 
@@ -232,7 +232,7 @@ def train_by_clock(monkeypatch):
 
 
 def test_the_clock_stands_still_during_validation(tmp_path, train_by_clock):
-    watch = Stopwatch(SMALL, tmp_path, spent=10.0, looks=3)
+    watch = Stopwatch(SMALL, tmp_path, spent=10.0, points=3)
     assert train_by_clock(watch, 4, 4) and watch.spent == 14.0
     assert [(point["step"], point["seconds"]) for point in watch.curve] == [
         (0, 10),
@@ -243,9 +243,9 @@ def test_the_clock_stands_still_during_validation(tmp_path, train_by_clock):
 
 
 def test_a_run_ends_with_its_budget_also_after_it_was_resumed(tmp_path, train_by_clock):
-    watch = Stopwatch(SMALL, tmp_path, budget=5.0, looks=1)
+    watch = Stopwatch(SMALL, tmp_path, budget=5.0, points=1)
     assert not train_by_clock(watch, 3, 100) and watch.spent == 3.0
-    resumed = Stopwatch(SMALL, tmp_path, budget=5.0, looks=1, resume=True)
+    resumed = Stopwatch(SMALL, tmp_path, budget=5.0, points=1, resume=True)
     assert train_by_clock(resumed, 100, 100) and resumed.spent == 5.0
     assert [point["seconds"] for point in resumed.curve] == [0, 5]
-    assert Stopwatch(SMALL, tmp_path, looks=0).spent == 0.0
+    assert Stopwatch(SMALL, tmp_path, points=0).spent == 0.0

@@ -52,12 +52,12 @@ def versions(environment):
 
 def test_vllm_and_unsloth_are_called_with_keywords_they_know():
     tree = ast.parse((locks.ROOT / "src/r1lab/stages/lora.py").read_text(encoding="utf-8"))
-    found = {name: set() for name in KEYWORDS}
+    passed = {name: set() for name in KEYWORDS}
     for node in ast.walk(tree):
         name = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else None
         if name in KEYWORDS:  # `**settings`, which cannot be read, comes as None
-            found[name] |= {keyword.arg for keyword in node.keywords}
-    assert found == {name: set(keywords.split()) for name, keywords in KEYWORDS.items()}
+            passed[name] |= {keyword.arg for keyword in node.keywords}
+    assert passed == {name: set(keywords.split()) for name, keywords in KEYWORDS.items()}
 
 
 # ---------------------------------------------------------------------------------------------------------- the locks

@@ -27,7 +27,7 @@ def test_a_third_language_is_paid_like_the_others(capsys):
         for known in (languages.WORDS, prompts.ZERO, prompts.DIRECT):
             known.pop("jv", None)
     assert javanese == 1.0 and 0 < mixed < 1 and english == 0.0 and silent == 0.5
-    assert "Javanese   1.00   pushed up" in capsys.readouterr().out
+    assert "Javanese   1.00   raised" in capsys.readouterr().out
 
 
 def test_no_word_of_the_third_language_belongs_to_another():
@@ -94,6 +94,6 @@ def test_own_problems_train():
 
 @pytest.mark.slow
 def test_own_reward_trains():
-    found = example("own_reward")["main"](["--steps", "1"])
-    first, last = found["rewards/brief_if_right/mean"]
+    means = example("own_reward")["main"](["--steps", "1"])
+    first, last = means["rewards/brief_if_right/mean"]
     assert 0 <= first == last <= 1

@@ -108,12 +108,12 @@ def test_ten_kills_at_random_moments_change_nothing(processes, tmp_path):
             [path.name for path in folder.glob("checkpoint-*") if find_damage(path)],
         )
         with warnings.catch_warnings(action="ignore"):
-            found = Path(last_checkpoint(folder) or "the start").name
+            checkpoint = Path(last_checkpoint(folder) or "the start").name
         process = begin(folder, resume=True)
         process.join()
         assert process.exitcode == 0
         same = metrics(folder) == whole, same_bytes(folder, tmp_path / "whole")
-        print(f"| {step} + {part:.2f} | {died} | {half or '-'} | {found} | {same} |")
+        print(f"| {step} + {part:.2f} | {died} | {half or '-'} | {checkpoint} | {same} |")
         assert same == (True, True)
         assert not any(map(find_damage, folder.glob("checkpoint-*")))
         shutil.rmtree(folder)
@@ -141,9 +141,7 @@ def test_a_checkpoint_cut_in_half_is_passed_over_and_the_end_is_the_same(tmp_pat
     whole = train(tmp_path)
     weights = (tmp_path / "model.safetensors").read_bytes()
     cut(tmp_path / f"checkpoint-{STEPS}" / "model.safetensors")
-    with pytest.warns(
-        UserWarning, match=rf"checkpoint-{STEPS} is passed over: model\.safetensors is cut off"
-    ):
+    with pytest.warns(UserWarning, match=rf"checkpoint-{STEPS} is skipped: model\.safetensors is cut off"):
         again = train(tmp_path, resume=True)
     rewards = [[row["reward"] for row in run["history"] if "reward" in row] for run in (whole, again)]
     assert rewards[0] == rewards[1] and len(rewards[0]) == STEPS
@@ -175,7 +173,7 @@ def test_any_file_cut_in_half_is_noticed(name, tmp_path):
     with warnings.catch_warnings(action="error"):
         assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
     cut(tmp_path / "checkpoint-10" / name)
-    with pytest.warns(UserWarning, match="checkpoint-10 is passed over"):
+    with pytest.warns(UserWarning, match="checkpoint-10 is skipped"):
         assert last_checkpoint(tmp_path) == str(tmp_path / "checkpoint-9")
 
 
@@ -294,8 +292,8 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(size
         timeout=300,
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    said = next(line for line in run.stdout.splitlines() if line.startswith("SAID"))
-    assert "OSError" in said and "make room" in said and kept in said
+    message = next(line for line in run.stdout.splitlines() if line.startswith("SAID"))
+    assert "OSError" in message and "make room" in message and kept in message
     assert "STEPS [1, 2, 3]" in run.stdout
 
 
@@ -329,8 +327,8 @@ def test_a_second_run_on_the_same_folder_refuses_until_the_first_is_dead(tmp_pat
     time.sleep(0.2)
     try:
         assert main(["zero", "--output", str(tmp_path), "--steps", "1"]) == 2
-        said = capsys.readouterr().err.strip()
-        assert said.startswith("r1lab: another run is writing to") and "\n" not in said
+        message = capsys.readouterr().err.strip()
+        assert message.startswith("r1lab: another run is writing to") and "\n" not in message
         assert kept.is_dir(), "the refused run removed the first one's checkpoint"
     finally:
         first.kill()
@@ -350,8 +348,8 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(folder, tmp
     elif not Path("/proc/self").exists():
         pytest.skip("no /proc here")
     assert main(["zero", "--output", folder, "--steps", "1"]) == 2
-    said = capsys.readouterr().err.strip()
-    assert said.startswith(f"r1lab: cannot write to the output folder {folder}") and "\n" not in said
+    message = capsys.readouterr().err.strip()
+    assert message.startswith(f"r1lab: cannot write to the output folder {folder}") and "\n" not in message
 
 
 # --- numbers that are none --------------------------------------------------------------------------------------------
@@ -438,8 +436,8 @@ def test_a_verifier_killed_in_the_middle_of_an_answer_is_asked_again(whom, monke
     """What the system kills (for memory, mostly) has given no verdict: a right answer stays right."""
     verifier = SymbolicVerifier(limit_s=10.0)
     verifier.service.start()
-    asked, receive = [], verifier.service._receive
-    monkeypatch.setattr(verifier.service, "_receive", lambda *a: asked.append(a[1:]) or receive(*a))
+    frames, receive = [], verifier.service._receive
+    monkeypatch.setattr(verifier.service, "_receive", lambda *a: frames.append(a[1:]) or receive(*a))
     pid = verifier.service.pid
     # about a second of CPU the first time
     right = ask_and_kill(
@@ -447,7 +445,7 @@ def test_a_verifier_killed_in_the_middle_of_an_answer_is_asked_again(whom, monke
         lambda: [child(pid), pid][: 2 if whom == "the whole worker" else 1],
     )
     assert right is True
-    assert len([frame for frame in asked if frame]) == 2, "it was not killed in the middle"
+    assert len([frame for frame in frames if frame]) == 2, "it was not killed in the middle"
     assert verifier.verify("5", "\\sqrt{25}") and not verifier.verify("5", "\\sqrt{24}")
     verifier.service.close()
 

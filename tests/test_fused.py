@@ -78,11 +78,8 @@ def test_gradcheck(loss):
     """By finite differences. Not cispo and vespo: by design, their gradient is not the derivative of their value."""
     hidden, weight, bias, ids, mask, advantages, noise = toy(length=4, width=3, vocabulary=7)
     start = plain(hidden, weight, bias, ids)[0].detach()
-    for level, drift in (
-        ("token", 0.0),
-        ("token", 0.3),
-        ("sequence", 0.3),
-    ):  # drift: of the policy since it sampled
+    # drift: how far the policy has moved since it sampled.
+    for level, drift in (("token", 0.0), ("token", 0.3), ("sequence", 0.3)):
         spec = GRPOSpec(loss, level, beta=0.04, max_completion_length=5)
         given = {"old_logp": start + drift * noise["old_logp"], "ref_logp": start + noise["ref_logp"]}
         given |= {"entropy_coef": 0.1, "rows_per_chunk": 3, "spec": spec}
@@ -228,9 +225,8 @@ def test_work_and_memory_are_those_of_the_live_rows():
         torch.tensor([1.0, 0.0] * 4),
     )
     _, products, largest, _ = watch(everything, advantages)
-    assert (
-        products == 3 * 16 and largest < 8 * 32 * 515 / 8
-    )  # the logits are 131,840 elements, a tile is 8,240
+    # The logits have 131,840 elements, a tile has 8,240.
+    assert products == 3 * 16 and largest < 8 * 32 * 515 / 8
     _, products, _, (_, weight_gradient) = watch(everything, advantages, frozen=True)
     assert products == 2 * 16 and weight_gradient is None
     out, products, _, _ = watch(everything, half)

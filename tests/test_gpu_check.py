@@ -25,9 +25,9 @@ def test_what_was_measured_before_a_failure_is_kept_with_the_reason(monkeypatch,
     monkeypatch.setattr(check, "measurement", lambda name: fails)
     monkeypatch.setattr(check, "machine", dict)
     assert check.run_one("speed", tmp_path) == 1
-    found = read(tmp_path, "speed")
-    assert found["measurements"] == [{"seconds": 1.5}] and found["claims"][0]["holds"]
-    assert not found["finished"] and found["error"] == "RuntimeError: no kernel image"
+    record = read(tmp_path, "speed")
+    assert record["measurements"] == [{"seconds": 1.5}] and record["claims"][0]["holds"]
+    assert not record["finished"] and record["error"] == "RuntimeError: no kernel image"
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_a_step_that_hangs_or_crashes_is_recorded_and_the_next_one_runs(
     monkeypatch.setattr(check, "command", lambda name, folder: [sys.executable, "-c", program])
     (tmp_path / "gpu-speed.json").write_text('{"finished": true}')  # of an earlier run
     check.run_step(check.Step(("speed",), 1, ""), tmp_path)
-    found = read(tmp_path, "speed")
-    assert found["error"] == reason and "finished" not in found
+    record = read(tmp_path, "speed")
+    assert record["error"] == reason and "finished" not in record
 
 
 def test_the_verdict_says_what_held_and_what_did_not(tmp_path, capsys):

@@ -110,9 +110,8 @@ def test_loss_and_gradient_equal_trl_in_float64(loss, level, off_policy):
         (0.04, False, False, 1.1, 0.0),
     ):
         x = toy(off_policy=off_policy, sampler=sampler)
-        if (
-            loss == "vespo" and sampler
-        ):  # TRL's ratio is 1 on padding, over which vespo sums its logarithm too
+        # TRL's ratio is 1 on padding, over which vespo sums its logarithm too.
+        if loss == "vespo" and sampler:
             x["is_ratio"] = torch.where(x["mask"], x["is_ratio"], 1)
         spec = make_spec(loss, level, beta=beta, bias_correct_kl=corrected, delta=delta)
         wanted = trl_loss(x, spec, entropy=x["logp"] ** 2, entropy_coef=entropy_coef)

@@ -87,8 +87,8 @@ def test_no_module_leads_back_to_itself():
 
 def test_only_the_stages_import_trainers():
     outside = [module for module in FILES if part(module) != "stages"]
-    found = {(module, name) for module in outside for name in packages(imports(module)) & TRAINERS}
-    assert found == set(ELSEWHERE)
+    importers = {(module, name) for module in outside for name in packages(imports(module)) & TRAINERS}
+    assert importers == set(ELSEWHERE)
 
 
 def test_light_modules_load_neither_torch_nor_a_trainer_and_kernels_load_torch_alone():

@@ -73,13 +73,13 @@ WRONG = [
 @functools.cache
 def exercises(path):
     """A notebook, and function -> (cell of its solution, cell of its check) for every solved exercise."""
-    notebook, found = nbformat.read(path, as_version=4), {}
+    notebook, cells = nbformat.read(path, as_version=4), {}
     code = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     for i in code:
         if SOLUTION in tags(notebook.cells[i]):
             (name,) = re.findall(r"^def (\w+)", notebook.cells[i].source, re.MULTILINE)
-            found[name] = i, next(j for j in code if j > i and "check(" in notebook.cells[j].source)
-    return notebook, found
+            cells[name] = i, next(j for j in code if j > i and "check(" in notebook.cells[j].source)
+    return notebook, cells
 
 
 EXERCISES = [(path, name) for path in PATHS for name in exercises(path)[1]]
@@ -87,13 +87,13 @@ EXERCISES = [(path, name) for path in PATHS for name in exercises(path)[1]]
 
 @pytest.mark.parametrize(("path", "name"), EXERCISES, ids=lambda value: getattr(value, "stem", value))
 def test_a_check_tells_the_solution_from_nothing_and_from_wrong_answers(path, name):
-    notebook, found = exercises(path)
-    solution = notebook.cells[found[name][0]].source
+    notebook, cells = exercises(path)
+    solution = notebook.cells[cells[name][0]].source
     wrong = [row[2:] for row in WRONG if row[:2] == (path.name[:2], name)]
     assert len(wrong) >= 2
     empty = skeleton(solution)
     answers = [empty.removesuffix("...") + f"return {expression}" for expression, _ in wrong]
-    right, nothing, *messages = run_exercise(notebook, *found[name], [solution, empty, *answers])
+    right, nothing, *messages = run_exercise(notebook, *cells[name], [solution, empty, *answers])
     assert re.search(r"(all \d+ cases agree|it is right)\. Well done\.", right)
     assert "not written yet." in nothing
     for message, (_, told) in zip(messages, wrong, strict=True):
@@ -102,11 +102,11 @@ def test_a_check_tells_the_solution_from_nothing_and_from_wrong_answers(path, na
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 def test_no_solution_is_left_in_the_copy(path):
-    notebook, found = exercises(path)
+    notebook, cells = exercises(path)
     copy = learner_copy(notebook, path.name)
     copied = "\n".join(cell.source for cell in copy.cells)
-    assert 2 <= len(found) <= 4
-    for i, _ in found.values():
+    assert 2 <= len(cells) <= 4
+    for i, _ in cells.values():
         source = notebook.cells[i].source
         assert skeleton(source) in copied and source.partition("\n")[2] not in copied
     for cell in notebook.cells:

@@ -154,10 +154,8 @@ def test_what_closes_a_turn_in_the_chat_template_is_an_end_too():
 
 # ------------------------------------------------------------------------------------------------------------- faults
 def test_a_missing_model_names_the_shipped_ones():
-    for name in (
-        "tiny-bass",
-        "tests/zero",
-    ):  # the second is no name on the hub: the folder is here, without a model
+    # The second is no name on the hub, because there is such a folder, without a model.
+    for name in ("tiny-bass", "tests/zero"):
         with pytest.raises(FileNotFoundError, match="tiny-base"):
             find_model(name)
     assert find_model("Qwen/Qwen3-4B-Base") == "Qwen/Qwen3-4B-Base"

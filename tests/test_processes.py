@@ -80,14 +80,14 @@ from r1lab.stages.zero import make_zero_trainer
 
 class Scripted(module.KernelGRPOTrainer):
     def _generate_single_turn(self, prompts, *rest):
-        said, seen = [], {}
+        completions, seen = [], {}
         for prompt in map(str, prompts):
             seen[prompt] = seen.get(prompt, -1) + 1
             n = zlib.crc32(prompt.encode()) % 9
             good = f"<think>First 1+{n}={1 + n}.</think> <answer>{1 + n}</answer>"
             text = (good, f"The answer is {n}.", "Hm. " * n, f"{n} {n}")[seen[prompt]]
-            said.append(self.processing_class(text)["input_ids"] + [self.processing_class.eos_token_id])
-        return said, None
+            completions.append(self.processing_class(text)["input_ids"] + [self.processing_class.eos_token_id])
+        return completions, None
 
 module.KernelGRPOTrainer = Scripted
 scale = replace(SCALES["tiny"], groups=4, group_size=4, max_completion_tokens=48)

@@ -45,13 +45,6 @@ def test_an_answer_is_read_leniently_but_never_guessed(text, answer):
     assert parse_completion(text).answer == answer
 
 
-def test_prefilled_think():
-    rest = "7+7=14.</think> <answer>14</answer>"
-    assert not parse_completion(rest).well_formed
-    parsed = parse_completion(rest, prefilled_think=True)
-    assert (parsed.well_formed, parsed.think, parsed.answer) == (True, "7+7=14.", "14")
-
-
 plain = st.text(max_size=20).filter(lambda text: text.strip() and not any(tag in text for tag in TAGS))
 
 

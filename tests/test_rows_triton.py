@@ -14,10 +14,10 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed (it exists for Linux only)")
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("script", "interpret", "said"),
+    ("script", "interpret", "expected"),
     [("triton_checks.py", "1", "all checks passed"), ("triton_compiles.py", "0", "all kernels compiled")],
 )
-def test_the_row_kernel(script, interpret, said):
+def test_the_row_kernel(script, interpret, expected):
     """In a process of its own: the interpreter is chosen when triton is first imported, and others import it too."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / script)],
@@ -31,4 +31,4 @@ def test_the_row_kernel(script, interpret, said):
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert said in done.stdout
+    assert expected in done.stdout

@@ -21,12 +21,12 @@ READERS = ("transformers", "tokenizers", "huggingface-hub")
 
 def locked_readers():
     """The versions of READERS in every lock: transformers version -> requirements for the installer."""
-    found = {}
+    readers = {}
     for environment in locks.ENVIRONMENTS:
         lines = locks.pins(environment.lock.read_text(encoding="utf-8"))
         pins = dict(line.partition(" ;")[0].split("==") for line in lines)
-        found[pins["transformers"]] = [f"{name}=={pins[name]}" for name in READERS]
-    return found
+        readers[pins["transformers"]] = [f"{name}=={pins[name]}" for name in READERS]
+    return readers
 
 
 def install(version, requirements):
@@ -91,9 +91,9 @@ def test_every_shipped_model_gives_the_same_logits_under_the_transformers_of_a_l
 ):
     import torch
 
-    found = read_models(tmp_path / "read.pt", install(version, locked_readers()[version]))
-    assert found["version"] == version and len(found["replies"]) == len(MODELS) > 0
-    for folder, reply in found["replies"].items():
+    result = read_models(tmp_path / "read.pt", install(version, locked_readers()[version]))
+    assert result["version"] == version and len(result["replies"]) == len(MODELS) > 0
+    for folder, reply in result["replies"].items():
         wanted = reference[folder]
         assert reply["text"] == wanted["text"] and sorted(reply["inputs"]) == sorted(wanted["inputs"])
         assert torch.equal(reply["ids"], wanted["ids"]), folder

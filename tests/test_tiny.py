@@ -98,9 +98,9 @@ def test_splits_are_the_ones_their_seed_makes(tmp_path):
 def test_hidden_tests_are_hidden():
     for row in load_problems("test"):
         if row["domain"] == "code":
-            shown = set(map(int, re.findall(r"f\((\d+)\)", row["prompt"])))
+            examples = set(map(int, re.findall(r"f\((\d+)\)", row["prompt"])))
             cases = json.loads(row["tests"])["cases"]
-            assert len(cases) >= 4 and not shown & {arguments[0] for arguments, _ in cases}
+            assert len(cases) >= 4 and not examples & {arguments[0] for arguments, _ in cases}
 
 
 @pytest.mark.slow

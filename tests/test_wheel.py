@@ -27,9 +27,8 @@ def run(*words, folder, **environment) -> str:
 def installed(tmp_path_factory):
     """A folder that holds what a wheel of this repository installs. Unpacked: pip copies the same files."""
     home = tmp_path_factory.mktemp("wheel")
-    checkout = (
-        home / "checkout"
-    )  # a copy, because what an earlier build left in build/ would get into the wheel
+    # A copy, because files of an earlier build in build/ would get into the wheel.
+    checkout = home / "checkout"
     for name in ("src", "data"):
         shutil.copytree(
             ROOT / name, checkout / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")

@@ -206,7 +206,7 @@ def run_case(sizes: dict, trainable: bool, sparse: bool, *, repeat: int, threads
 
 def check_answers(results: dict[str, dict], tolerance: float) -> None:
     """Raise AssertionError unless all implementations computed the same loss and gradients, relative to `tolerance`."""
-    answers = {name: found["answer"] for name, found in results.items() if "answer" in found}
+    answers = {name: result["answer"] for name, result in results.items() if "answer" in result}
     ours = answers["fused"]
     for name, answer in answers.items():
         for key, value in answer.items():
@@ -221,16 +221,16 @@ def table(record: dict) -> str:
     lines = ["| case | implementation | seconds | peak MB | fused / it, time | fused / it, peak |", "|---|---|---|---|---|---|"]  # fmt: skip
     for case in record["cases"]:
         ours = case["results"]["fused"]
-        for name, found in case["results"].items():
-            if "note" in found:
-                lines.append(f"| {case['name']} | {name} | {found['note']} | | | |")
+        for name, result in case["results"].items():
+            if "note" in result:
+                lines.append(f"| {case['name']} | {name} | {result['note']} | | | |")
                 continue
-            speed = f"{ours['median_seconds'] / found['median_seconds']:.2f}"
-            counted = name != FLOOR and found["peak_mb"] and ours["peak_mb"]
-            peak = f"{found['peak_mb']:.0f}" if counted else ""
-            room = f"{ours['peak_mb'] / found['peak_mb']:.3f}" if counted else ""
+            speed = f"{ours['median_seconds'] / result['median_seconds']:.2f}"
+            counted = name != FLOOR and result["peak_mb"] and ours["peak_mb"]
+            peak = f"{result['peak_mb']:.0f}" if counted else ""
+            room = f"{ours['peak_mb'] / result['peak_mb']:.3f}" if counted else ""
             lines.append(
-                f"| {case['name']} | {name} | {found['median_seconds']:.3f} | {peak} | {speed} | {room} |"
+                f"| {case['name']} | {name} | {result['median_seconds']:.3f} | {peak} | {speed} | {room} |"
             )
     return "\n".join(lines)
 

@@ -112,12 +112,11 @@ def bench_format() -> float:
 
 
 def bench_hostile(rows: list[dict]) -> dict:
-    """Seconds of the slowest hostile answer (with its name), of a batch of 64, and how many were paid (0 is right)."""
+    """Seconds of the slowest hostile answer (with its name), of a batch of 64, and how many got a reward (0 is right)."""
     answers = {row["name"]: "".join(text * times for text, times in row["parts"]) for row in rows}
     reward = make_reward("accuracy")
-    reward(
-        [format_completion("x", "\\sqrt{98}")], solution=["7\\sqrt{2}"]
-    )  # the worker runs, as in any training
+    # The worker runs before the clock starts, as in any training.
+    reward([format_completion("x", "\\sqrt{98}")], solution=["7\\sqrt{2}"])
     times, rewarded = {}, 0
     for name, answer in answers.items():
         forget()

@@ -60,8 +60,8 @@ def named(path: Path) -> str:
 def targets(text: str) -> list[str]:
     """What a text links to inside the repository, code left out."""
     text = re.sub(r"```.*?```|`[^`\n]*`", "", text, flags=re.DOTALL)
-    found = re.findall(r"""\]\(\s*<?([^)\s>]+)|\b(?:src|href)=["']([^"']+)""", text)
-    links = [one or other for one, other in found]
+    matches = re.findall(r"""\]\(\s*<?([^)\s>]+)|\b(?:src|href)=["']([^"']+)""", text)
+    links = [one or other for one, other in matches]
     return [link for link in links if not re.match(r"[a-z]+://|mailto:|data:|attachment:", link)]
 
 
@@ -154,9 +154,9 @@ def check_voice() -> Iterator[str]:
         if path.parent == COPIES or ".id." in path.name or (ROOT / "data") in path.parents:
             continue  # copies; another language's rules; cards that the stages write
         for pattern, rule in VOICE.items():
-            found = [match.group()[-60:].strip() for match in re.finditer(pattern, prose(path))]
-            if found:
-                yield f"{named(path)}: {rule}: {len(found)} times, as in {found[0]!r}"
+            matches = [match.group()[-60:].strip() for match in re.finditer(pattern, prose(path))]
+            if matches:
+                yield f"{named(path)}: {rule}: {len(matches)} times, as in {matches[0]!r}"
 
 
 # --- notebooks --------------------------------------------------------------------------------------------------------
@@ -208,9 +208,9 @@ def main(names: list[str]) -> int:
     """Run the checks called `names` (without names: DEFAULT); 1 when one of them finds something."""
     failed = False
     for name in names or DEFAULT:
-        found = list((DEFAULT | {"voice": check_voice})[name]())
-        failed = failed or bool(found)
-        for line in [f"FIX  {name}: {sentence}" for sentence in found] or [f"ok   {name}"]:
+        faults = list((DEFAULT | {"voice": check_voice})[name]())
+        failed = failed or bool(faults)
+        for line in [f"FIX  {name}: {sentence}" for sentence in faults] or [f"ok   {name}"]:
             print(line, flush=True)
     return int(failed)
 

@@ -34,14 +34,13 @@ def read(path: Path) -> str:
 
 def slides(language: str) -> list[tuple[str, str]]:
     """(what is shown, the speaker's notes) of every slide."""
-    found = []
-    for slide in re.split(r"\n---\n", read(DECKS[language]))[
-        1:
-    ]:  # before the first one stand marp's settings
+    pairs = []
+    # Before the first separator are marp's settings.
+    for slide in re.split(r"\n---\n", read(DECKS[language]))[1:]:
         comments = re.findall(r"<!--(.*?)-->", slide, re.DOTALL)
         notes = [comment for comment in comments if not comment.lstrip().startswith("_")]
-        found.append((re.sub(r"<!--.*?-->", "", slide, flags=re.DOTALL).strip(), "\n".join(notes)))
-    return found
+        pairs.append((re.sub(r"<!--.*?-->", "", slide, flags=re.DOTALL).strip(), "\n".join(notes)))
+    return pairs
 
 
 def check_slides() -> Iterator[str]:
@@ -89,7 +88,7 @@ def run_numbers() -> dict[str, str]:
     base, runs = results.load_run("base")["report"], results.load_seeds("zero")
     seconds = sorted(run["seconds"] for run in runs)
     logic = [report["by"]["domain"]["logic"] for report in (base, *(run["report"] for run in runs))]
-    before, *after = [f"{100 * found['greedy_accuracy']['value']:.0f}" for found in logic]
+    before, *after = [f"{100 * metrics['greedy_accuracy']['value']:.0f}" for metrics in logic]
     tokens = [report["overall"]["mean_tokens"]["value"] for report in (base, runs[0]["report"])]
     # The tokens of a vote of 64 samples of the base, over those of one answer of R1-Zero, in words.
     vote = {30: "thirty times|tiga puluh kali"}.get(
@@ -123,10 +122,10 @@ def notebook_numbers() -> dict[str, str]:
     )
     patterns = {}
     for notebook, pattern, style in (*(("00", f"({re.escape(text)})", text) for text in texts), *numbers):
-        found = re.search(pattern, printed_by(notebook))
-        if not found:
+        match = re.search(pattern, printed_by(notebook))
+        if not match:
             raise LookupError(f"notebook {notebook} does not print {pattern!r} now; the slides show it")
-        text = style.format(float(found[1])) if style != found[1] else style
+        text = style.format(float(match[1])) if style != match[1] else style
         patterns[re.escape(text)] = f"notebook {notebook}"
     return patterns
 
@@ -212,15 +211,15 @@ def check_browser() -> Iterator[str]:
         # A machine without Arial takes DejaVu Sans, whose letters are an eighth wider.
         wide.write_text(read(THEME).replace('Helvetica, Arial, "Liberation Sans", ', ""), encoding="utf-8")
         for deck in DECKS.values():
-            for found in look(deck, folder) + look(deck, folder, wide):
-                where = f"{deck.name}, slide {found['slide']}"
-                if found["what"] != "image":
-                    yield f"{where}: {found['what']}: {found['detail']}"
+            for fault in look(deck, folder) + look(deck, folder, wide):
+                where = f"{deck.name}, slide {fault['slide']}"
+                if fault["what"] != "image":
+                    yield f"{where}: {fault['what']}: {fault['detail']}"
                     continue
-                drawing = read(ROOT / found["detail"])  # words inside a figure count as text on the slide
-                shrunk = found["width"] / float(re.search(r'viewBox="0 0 ([\d.]+)', drawing)[1])
+                drawing = read(ROOT / fault["detail"])  # words inside a figure count as text on the slide
+                shrunk = fault["width"] / float(re.search(r'viewBox="0 0 ([\d.]+)', drawing)[1])
                 if shrunk * min(map(float, re.findall(r'font-size="([\d.]+)"', drawing))) < SMALLEST:
-                    yield f"{where}: {found['detail']} has letters of less than {SMALLEST} pixels"
+                    yield f"{where}: {fault['detail']} has letters of less than {SMALLEST} pixels"
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer"]
         for page in sorted((ROOT / "workshop").glob("handout*.html")):
             command = [CHROMIUM, *options, f"--print-to-pdf={sheet}", page.as_uri()]

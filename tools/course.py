@@ -54,8 +54,8 @@ def notebook_paths(only: Iterable[str] = (), root: Path = ROOT) -> list[Path]:
     Raises CourseError when there is nothing to run.
     """
     only = tuple(only)
-    found = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-    chosen = [path for path in found if not only or path.name.startswith(only)]
+    paths = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    chosen = [path for path in paths if not only or path.name.startswith(only)]
     if not chosen:
         wanted = f" that starts with {' or '.join(only)}" if only else ""
         raise CourseError(
@@ -291,9 +291,8 @@ def _clean_outputs(outputs: list, count: int) -> list:
             output.execution_count = count
         kept.append(output)
     for output in kept:
-        if (
-            output.output_type == "stream"
-        ):  # a terminal would show only what follows the last return of a line
+        # A terminal would show only the text after the last carriage return of a line.
+        if output.output_type == "stream":
             lines = output.text.replace("\r\n", "\n").split("\n")
             output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
     return kept
@@ -304,14 +303,14 @@ def foreign_paths(notebook) -> list[tuple[int, str]]:
     here = {str(ROOT), str(Path.home()), tempfile.gettempdir(), sys.prefix}
     here = [re.escape(folder) for folder in here if len(folder) > 4]
     pattern = re.compile("|".join([*(rf"{folder}(?![\w-])" for folder in here), FOREIGN_PATH.pattern]))
-    found = []
+    matches = []
     for number, cell in enumerate(notebook.cells, 1):
         texts = [cell.source]
         for output in cell.get("outputs", []):
             texts += [output.get("text", ""), output.get("evalue", ""), *output.get("traceback", [])]
             texts += [value for kind, value in output.get("data", {}).items() if kind.startswith("text/")]
-        found += [(number, match.group()) for text in texts if (match := pattern.search("".join(text)))]
-    return found
+        matches += [(number, match.group()) for text in texts if (match := pattern.search("".join(text)))]
+    return matches
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------

@@ -26,10 +26,10 @@ MIXED_UP |= {
 }
 REPORTED = ("torch", "transformers", "trl", "datasets", "peft", "unsloth", "vllm", "numpy")
 FORM = ("R1LAB_SCALE", "R1LAB_STEPS", "R1LAB_RESUME", "R1LAB_OUTPUT")
-SET_BEFORE = {
-    name: os.environ[name] for name in FORM if name in os.environ
-}  # what the form must not overrule
-STALE: set[str] = set()  # loaded in another version than the one now on the disk
+# What the form must not overrule.
+SET_BEFORE = {name: os.environ[name] for name in FORM if name in os.environ}
+# Packages that are loaded in another version than the one on the disk.
+STALE: set[str] = set()
 DRIVE = "/content/drive"
 ISSUES = "https://github.com/r1lab/r1lab/issues"
 # What uv and pip write when the package index does not answer.

@@ -112,9 +112,8 @@ def page(notebook, path: Path) -> str:
         if "://" in href or href.startswith(("#", "mailto:")):
             continue
         file, mark, anchor = href.partition("#")
-        if (
-            file.endswith(".ipynb") and "/" not in file
-        ):  # another notebook of the course: its page lies beside this one
+        # Another notebook of the course: its page is in the same folder.
+        if file.endswith(".ipynb") and "/" not in file:
             file = file.removesuffix(".ipynb") + ".html"
         else:
             file = os.path.relpath(path.parent / file, path.parents[1] / "build" / "course")
@@ -146,13 +145,13 @@ def index_page(paths: list[Path], seconds: dict[str, float], results: Path) -> s
 
 def results_table(results: Path, rows: str | None = None) -> str:
     """The before/after table, in Markdown, of the evaluation reports in the folder `results`; `rows` groups it."""
-    found = {
+    reports = {
         label: results / name
         for label, name in (("base", "zero-before.json"), ("R1-Zero", "zero-after.json"))
         if (results / name).is_file()
     }
-    if not found:
+    if not reports:
         return "" if rows else "No evaluation report was written: notebook 04 makes them."
     from r1lab.evaluation import load_report, table
 
-    return table({label: load_report(path) for label, path in found.items()}, rows)
+    return table({label: load_report(path) for label, path in reports.items()}, rows)

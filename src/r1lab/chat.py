@@ -1,4 +1,4 @@
-"""Talk to a checkpoint, in the terminal or on a page in the browser: the completion streams in, its reasoning set apart."""
+"""Chat with a checkpoint in the terminal or in the browser. Completions are streamed, with the reasoning marked."""
 
 import argparse
 import os
@@ -27,10 +27,8 @@ LAUNCH = {"server_name": "127.0.0.1", "share": False, "run_history": False, "foo
 
 
 def stream_completion(policy, question: str, scale: Scale, temperature: float) -> Iterator[str]:
-    """One completion piece by piece while it is sampled. No piece ends inside a tag.
-
-    Each question stands alone: the tiny policies have never seen a second turn.
-    """
+    """The completion of `question` in pieces, while it is sampled. No piece ends inside a tag."""
+    # Each question is a conversation of its own, because the tiny policies have never seen a second turn.
     from transformers import TextIteratorStreamer
 
     tokenizer, model = policy.tokenizer, policy.model
@@ -45,7 +43,8 @@ def stream_completion(policy, question: str, scale: Scale, temperature: float) -
     thread = Thread(target=model.generate, kwargs={"streamer": streamer, **settings}, daemon=True)
     thread.start()
     yield from join_tags(streamer)
-    thread.join()  # Python aborts at exit if a thread is still inside torch
+    # Python aborts at exit if a thread is still inside torch.
+    thread.join()
 
 
 def join_tags(pieces: Iterator[str]) -> Iterator[str]:
@@ -60,13 +59,13 @@ def join_tags(pieces: Iterator[str]) -> Iterator[str]:
 
 
 def begun_tag(text: str) -> int:
-    """How many characters at the end of `text` may be the beginning of a tag that the next piece completes."""
+    """Number of characters at the end of `text` that may be the beginning of a tag."""
     begun = [n for tag in TAGS for n in range(1, len(tag)) if text.endswith(tag[:n])]
     return max(begun, default=0)
 
 
 def colour(pieces: Iterator[str]) -> Iterator[str]:
-    """Dim the reasoning and embolden the answer of a stream of text, even where a tag is split between pieces."""
+    """The same text for a terminal, with dim reasoning and a bold answer, even if a tag is split between pieces."""
     for text in join_tags(pieces):
         for tag, coloured in COLOURS.items():
             text = text.replace(tag, coloured)
@@ -75,10 +74,8 @@ def colour(pieces: Iterator[str]) -> Iterator[str]:
 
 
 def as_messages(text: str) -> list[dict]:
-    """A completion, finished or still growing, as chat messages: the reasoning in a fold, open while it is written.
-
-    Text outside all tags is shown too, because a base model often writes no tags.
-    """
+    """A completion, finished or not, as chat messages. The reasoning is in a fold, which is open while it is written."""
+    # Text outside all tags is part of the reply, because a base model often writes no tags.
     before, opened, rest = text.partition(THINK_OPEN)
     thought, closed, after = rest.partition(THINK_CLOSE)
     reply = (before + after).replace(ANSWER_OPEN, "").replace(ANSWER_CLOSE, "").strip()
@@ -88,8 +85,9 @@ def as_messages(text: str) -> list[dict]:
 
 
 def make_page(policy, scale: Scale, title: str, temperature: float = 0.0):
-    """The page as a `gradio.ChatInterface`, which `.launch(**LAUNCH)` serves. Without gradio, ImportError says what to do."""
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # nothing leaves this machine
+    """The page as a `gradio.ChatInterface`, which `.launch(**LAUNCH)` serves. Raises ImportError without gradio."""
+    # Before gradio is imported: nothing should leave this machine.
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio
     except ImportError as error:

@@ -11,7 +11,7 @@ from r1lab.recipe import STAGES, TRAINED
 
 
 def main_stage(stage: str, argv: list[str]) -> None:
-    """Train one stage from the terminal."""
+    """`r1lab STAGE`: train one stage."""
     from r1lab.scale import SCALES, get_scale, output_folder
 
     parser = argparse.ArgumentParser(
@@ -65,19 +65,22 @@ def main_stage(stage: str, argv: list[str]) -> None:
 
 
 def _leave_together() -> None:
-    """End one of several processes without Python's own way out, on which gloo's threads often abort ("terminate called
-    without an active exception") although all is saved."""
+    """End this process if it is one of several, after all of them have finished."""
     import torch.distributed as processes
 
     if processes.is_initialized():
-        processes.barrier()  # the first process is still writing
+        # The first process is still writing.
+        processes.barrier()
         processes.destroy_process_group()
         sys.stdout.flush()
         sys.stderr.flush()
+        # At Python's own exit, gloo's threads often abort ("terminate called without an active exception") although
+        # everything is saved.
         os._exit(0)
 
 
 def main_eval(argv: list[str]) -> None:
+    """`r1lab eval`: evaluate a checkpoint and print its table."""
     parser = argparse.ArgumentParser(
         prog="r1lab eval", description="Evaluate a checkpoint on held-out problems."
     )
@@ -139,11 +142,11 @@ def main_eval(argv: list[str]) -> None:
 
 
 def run_later(module: str, function: str) -> Callable:
-    """A command whose module is imported when it runs: importing all of them would slow down `--help`."""
+    """`function` of `module` as a command. The import happens when it runs, because imports would slow down `--help`."""
     return lambda argv: getattr(import_module(module), function)(argv)
 
 
-# Name of a command -> (what runs it, given its arguments; what the help says).
+# Name of a command -> (function that runs it with its arguments, line in the help).
 COMMANDS = {
     "doctor": (run_later("r1lab.doctor", "main"), "is this machine ready, and what will a run cost?"),
     **{stage: (partial(main_stage, stage), STAGES[stage].about) for stage in TRAINED},

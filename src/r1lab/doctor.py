@@ -1,4 +1,4 @@
-"""The doctor: everything that silently ruins a GRPO run, checked in seconds before the run starts."""
+"""Checks before a GRPO run, in seconds: versions, the grader, tokens and tags, memory and time of a step."""
 
 import os
 import platform
@@ -11,11 +11,12 @@ from r1lab.prompts import format_completion, render_prompt
 from r1lab.scale import Scale, get_scale
 
 PACKAGES = ("torch", "transformers", "trl", "datasets", "peft", "math-verify", "unsloth", "vllm")
-Finding = tuple[bool, str, str]  # healthy, what was examined, what was found
+# (healthy, what was checked, the result in words)
+Finding = tuple[bool, str, str]
 
 
 def examine(scale: Scale | None = None) -> Iterator[Finding]:
-    """Yield one finding after another, cheapest first. A probe that fails is a finding, not an exception."""
+    """Findings one after another, the cheapest check first. A model that cannot be loaded is a finding, too."""
     scale = scale or get_scale()
     yield from check_environment(scale)
     yield check_grader()
@@ -26,7 +27,7 @@ def examine(scale: Scale | None = None) -> Iterator[Finding]:
 
 
 def check_environment(scale: Scale) -> Iterator[Finding]:
-    """Python, packages and the scale with its reason."""
+    """Findings about Python, the packages and the scale."""
     python_fits = (3, 11) <= sys.version_info[:2] <= (3, 13)
     advice = "" if python_fits else ": r1lab needs 3.11, 3.12 or 3.13"
     yield python_fits, "python", f"{platform.python_version()} on {os.cpu_count()} CPU cores{advice}"
@@ -43,7 +44,7 @@ def check_environment(scale: Scale) -> Iterator[Finding]:
 
 
 def check_grader() -> Finding:
-    """Right, wrong and hedged answers must get 1, 0 and 0 from the accuracy reward."""
+    """The finding whether the accuracy reward gives 1, 0 and 0 to a right, a wrong and a hedged answer."""
     from r1lab.rewards import make_reward
 
     answers = ("14", "15", "14 or 15")
@@ -54,7 +55,7 @@ def check_grader() -> Finding:
 
 
 def check_policy(scale: Scale) -> Iterator[Finding]:
-    """What the policy writes and what a step of training costs."""
+    """Findings about the policy's tokens and about the cost of a step."""
     from r1lab.policy import load_policy, set_threads
 
     set_threads()
@@ -64,7 +65,7 @@ def check_policy(scale: Scale) -> Iterator[Finding]:
 
 
 def check_tokens(policy, scale: Scale) -> Iterator[Finding]:
-    """The end of the rendered prompt, the tokens that end a completion, and whether tags survive decoding."""
+    """Findings about the end of the rendered prompt, the tokens that end a completion, and tags after decoding."""
     from r1lab.sampling import end_tokens
 
     tokenizer = policy.tokenizer
@@ -79,7 +80,7 @@ def check_tokens(policy, scale: Scale) -> Iterator[Finding]:
 
 
 def check_step(policy, scale: Scale) -> Iterator[Finding]:
-    """One step without an update: how many groups are mixed, how many completions are cut off, its memory and its time."""
+    """Findings of one step without an update: share of mixed groups and of truncated completions, memory and time."""
     import torch
 
     from r1lab.problems import load_scale_problems, take_balanced
@@ -94,11 +95,11 @@ def check_step(policy, scale: Scale) -> Iterator[Finding]:
     sampling = time.time() - started
     rollouts = [rollout for group in groups for rollout in group]
     mixed = sum(len({rollout["correct"] for rollout in group}) > 1 for group in groups)
-    found = f"{mixed} of {len(groups)} probe groups hold right and wrong completions (others teach nothing)"
-    yield mixed > 0, "group std", found
+    message = f"{mixed} of {len(groups)} probe groups hold right and wrong completions (others teach nothing)"
+    yield mixed > 0, "group std", message
     cut = sum(rollout["truncated"] for rollout in rollouts) / len(rollouts)
-    found = f"{cut:.0%} of {len(rollouts)} probe completions hit {scale.max_completion_tokens} tokens"
-    yield cut < 0.25, "truncated", found
+    message = f"{cut:.0%} of {len(rollouts)} probe completions hit {scale.max_completion_tokens} tokens"
+    yield cut < 0.25, "truncated", message
 
     # The largest batch that a step may hold, forward and backward.
     length = scale.max_prompt_tokens + scale.max_completion_tokens
@@ -109,8 +110,8 @@ def check_step(policy, scale: Scale) -> Iterator[Finding]:
     logits.float().logsumexp(-1).mean().backward()
     learning = (time.time() - started) * (len(rollouts) // count)
     policy.model.zero_grad(set_to_none=True)
-    found = f"{count} x {length} tokens, forward and backward: {peak_memory()} at the peak"
-    yield True, "longest sample", found
+    message = f"{count} x {length} tokens, forward and backward: {peak_memory()} at the peak"
+    yield True, "longest sample", message
     # Most completions are far shorter than the longest, so this is an upper bound.
     minutes = (sampling + learning) * scale.steps / 60
     parts = f"({sampling:.1f} s sampling + {learning:.1f} s learning)"
@@ -133,8 +134,8 @@ def peak_memory() -> str:
 def main(argv: list[str] | None = None) -> None:
     """Print every finding. Raises ValueError, which the command line turns into exit code 2, if one is unhealthy."""
     unhealthy = []
-    for healthy, name, found in examine():
-        print(f"{'ok  ' if healthy else 'FIX '} {name:<15} {found}", flush=True)
+    for healthy, name, message in examine():
+        print(f"{'ok  ' if healthy else 'FIX '} {name:<15} {message}", flush=True)
         if not healthy:
             unhealthy.append(name)
     if unhealthy:

@@ -61,7 +61,7 @@ def generate(
         for start in range(0, len(order), rows):
             chosen = order[start : start + rows]
             batch = [tuple(prompts[i]) for i in chosen]
-            batch = _sample_batch(_base_model(model), batch, ends, randoms[:, chosen], temperature, top_p)
+            batch = _sample_batch(base_model(model), batch, ends, randoms[:, chosen], temperature, top_p)
             completions.update(zip(chosen, batch, strict=True))
     finally:
         model.train(training)
@@ -231,7 +231,7 @@ def compact(running: Tensor, cache: Tensor) -> Tensor:
 
 def why_unsupported(model) -> str | None:
     """The reason why `generate` cannot sample this model, or None if it can."""
-    model, config = _base_model(model), model.config
+    model, config = base_model(model), model.config
     if config.model_type not in FAMILIES:
         return f"it is of the type {config.model_type!r}, and the engine knows {', '.join(FAMILIES)}"
     if (rotary := model.model.rotary_emb.rope_type) not in ROTARY:
@@ -241,6 +241,6 @@ def why_unsupported(model) -> str | None:
     return None
 
 
-def _base_model(model):
+def base_model(model):
     """The transformers model under LoRA adapters, if there are any."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model

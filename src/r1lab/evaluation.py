@@ -1,7 +1,7 @@
-"""How good is a policy, and how sure are we: accuracies with intervals, pass@k, maj@k and a paired before/after test.
+"""Reports on a policy: accuracies with intervals, pass@k, maj@k, and a paired comparison of two policies.
 
-Chance acts on problems: eight completions of one problem are not eight independent facts. So sampled metrics are
-resampled by whole problems, and two policies are compared problem by problem.
+Eight completions of one problem are not independent. So sampled metrics are resampled by whole problems, and two policies
+are compared problem by problem.
 """
 
 import json
@@ -21,7 +21,8 @@ from r1lab.rewards.general import answers_well
 from r1lab.rollouts import Rollout, add_grades, sample_and_grade, sample_completions
 from r1lab.self_checks import has_self_check
 
-Report = dict[str, Any]  # plain data, ready for JSON
+# Plain data, ready for JSON.
+Report = dict[str, Any]
 GROUPS = ("domain", "kind", "language", "level")
 # One greedy completion per problem: metric -> the key of a report's row that says whether it happened.
 GREEDY = {"greedy_accuracy": "greedy_correct", "greedy_format_rate": "greedy_well_formed"}
@@ -59,7 +60,7 @@ def evaluate(
     Returns a report: `overall` and `by[group][name]` hold metrics {"value", "low", "high", "n"} with 95 % intervals,
     n the number of problems behind them; `rows` holds one row per problem, so that `compare` can pair two reports.
     Shares go from 0 to 1, `mean_tokens` is in tokens. Greedy metrics carry Wilson intervals, sampled ones a cluster
-    bootstrap. `language_consistency` leaves out completions without a function word and counts them in "left_out".
+    bootstrap. `language_consistency` skips completions without a function word and counts them in "left_out".
     Raises ValueError when there is nothing to do, or when two problems share an id.
     """
     problems = list(problems)
@@ -88,7 +89,7 @@ def evaluate(
 
 
 def _count_samples(group: list[Rollout], ks: list[int]) -> dict[str, Any]:
-    """What a report's row holds about the sampled completions of one problem."""
+    """The keys of a report's row about the sampled completions of one problem."""
     completions = [rollout["completion"] for rollout in group]
     correct = [rollout["correct"] for rollout in group]
     shares = [language_share(text, group[0]["language"]) for text in completions]
@@ -141,7 +142,7 @@ def evaluate_general(
 
 # --------------------------------------------------------------------------------------------- rows to metrics
 def _columns(rows: list[dict], metric: str) -> tuple[np.ndarray, np.ndarray]:
-    """Of each problem, the sum and the number of what a metric averages: two float arrays [problems]."""
+    """(sums, counts) of the values that a metric averages, one pair for each problem: two float arrays [problems]."""
     name, _, k = metric.partition("@")
     try:
         if metric in GREEDY:
@@ -194,14 +195,14 @@ def _summarize(rows: list[dict], metrics: list[str]) -> Report:
     """The part of a report that follows from its rows: {"overall", "by", "rows"}."""
 
     def estimates(rows: list[dict]) -> dict[str, dict]:
-        found = {}
+        result = {}
         for metric in metrics:
             sums, counts = _columns(rows, metric)
             tokens = metric == "mean_tokens"
-            found[metric] = _estimate(sums, counts, independent=metric in GREEDY, share=not tokens)
+            result[metric] = _estimate(sums, counts, independent=metric in GREEDY, share=not tokens)
             if metric == "language_consistency":
-                found[metric]["left_out"] = int(sum(row["samples"] for row in rows) - counts.sum())
-        return found
+                result[metric]["left_out"] = int(sum(row["samples"] for row in rows) - counts.sum())
+        return result
 
     return {"overall": estimates(rows), "by": _by_group(rows, estimates, GROUPS), "rows": rows}
 
@@ -212,8 +213,8 @@ def pool(reports: Sequence[Report], label: str = "") -> Report:
 
     Every seed has the same weight, however often it was sampled: a seed's sums are scaled to those of the seed with
     most samples, so that a mean is the mean over the seeds. The intervals still treat the problem as the unit of
-    chance, so they do not say how far another seed would land: print the seeds beside them. pass@k and maj@k are left
-    out. Raises ValueError when the problems differ.
+    chance. They do not tell the result of another seed, so print the seeds beside them. pass@k and maj@k are missing.
+    Raises ValueError when the problems differ.
     """
     tables = [{row["id"]: row for row in report["rows"]} for report in reports]
     if any(table.keys() != tables[0].keys() for table in tables):
@@ -257,9 +258,9 @@ def compare(before: Report, after: Report, metric: str = "greedy_accuracy") -> d
     return result | test | {"test": "paired bootstrap"}
 
 
-# ------------------------------------------------------------------------------------------------- on paper
+# ------------------------------------------------------------------------------------------ files and tables
 def save_report(report: Report, path: str | os.PathLike) -> None:
-    """Write a report as JSON, whole or not at all."""
+    """Write a report to `path` as JSON. A crash leaves no partial file."""
     write_json(report, path)
 
 
@@ -269,7 +270,7 @@ def load_report(path: str | os.PathLike) -> Report:
 
 
 def format_estimate(estimate: dict | None, metric: str = "") -> str:
-    """One cell: "31 % [27, 35]" with its 95 % interval; tokens as "47.3 [45.0, 49.9]"; "-" where nothing was measured."""
+    """A cell of a table: "31 % [27, 35]" with its 95 % interval; tokens as "47.3 [45.0, 49.9]"; "-" where there is no estimate."""
     if estimate is None or estimate["value"] is None:
         return "-"
     value, low, high = (estimate[key] for key in ("value", "low", "high"))

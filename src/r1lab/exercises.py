@@ -1,17 +1,17 @@
-"""Checks for the exercises: a learner's function is compared with a reference, and a sentence tells the difference."""
+"""Checks for the exercises: compares a learner's function with a reference and describes the difference in a sentence."""
 
 import math
 from collections.abc import Callable, Iterable
 
-LONGEST_SHOWN = 60  # characters of a value in a sentence
+# Characters of a value in a sentence.
+LONGEST_VALUE = 60
 
 
 def check(function: Callable, reference: Callable, cases: Iterable[tuple], hint: str = "") -> str:
-    """A sentence or two about how `function` did, compared with `reference` on `cases` (tuples of arguments).
+    """One or two sentences about `function`, compared with `reference` on `cases` (tuples of arguments).
 
-    An exercise that still returns None everywhere is "not written yet". Numbers agree to nine digits, in lists, tuples,
-    dicts and tensors too. Never raises on what the learner's function does: its first wrong case, or its exception, is
-    named, and `hint` follows.
+    They name the first wrong case or exception, and `hint` follows. A function that returns None everywhere is "not written
+    yet". Numbers must agree to nine digits, in lists, tuples, dicts and tensors too. Raises no error of `function`.
     """
     cases, wrong, written = list(cases), [], False
     for case in cases:
@@ -54,13 +54,13 @@ def same(got: object, expected: object) -> bool:
 
 
 def show(value: object) -> str:
-    """A value as Python writes it, floats rounded, cut to what a sentence can carry."""
+    """A value as Python writes it, floats rounded, cut to LONGEST_VALUE characters."""
     value = plain(value)
     text = repr(value)
     # Four digits, but never so few that a number seems to be a whole one.
     if isinstance(value, float):
         text = f"{value:.4g}" if abs(value) < 1000 else f"{value:.2f}"
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+    return text if len(text) <= LONGEST_VALUE else text[: LONGEST_VALUE - 3] + "..."
 
 
 def plain(value: object) -> object:

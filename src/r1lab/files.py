@@ -1,4 +1,4 @@
-"""Files that a crash cannot leave half written."""
+"""Writes text and JSON files that a crash cannot leave half written."""
 
 import json
 import os
@@ -7,9 +7,10 @@ from typing import Any
 
 
 def write_text(text: str, path: Path | str) -> None:
-    """Write `text` to `path`, whose folder is created, so that a reader sees the old file or the new one, never a part."""
+    """Write `text` to `path`, whose folder is created. A reader sees the old file or the new one, never a part."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # The number of the process, because two of them may write the same file.
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "w", encoding="utf-8") as stream:
@@ -21,8 +22,6 @@ def write_text(text: str, path: Path | str) -> None:
         raise
 
 
-def write_json(value: Any, path: Path | str, *, indent: int | None = None) -> None:
-    """`write_text` of `value` as JSON: on one line without spaces, or indented by `indent` spaces with a newline at the end."""
-    separators = (",", ":") if indent is None else None
-    text = json.dumps(value, separators=separators, indent=indent)
-    write_text(text + ("\n" if indent else ""), path)
+def write_json(value: Any, path: Path | str) -> None:
+    """Write `value` to `path` as JSON on one line without spaces, as `write_text` does."""
+    write_text(json.dumps(value, separators=(",", ":")), path)

@@ -1,8 +1,7 @@
-"""Which of the two course languages a text is written in, told by its function words.
+"""The share of each course language in a text, measured by its function words.
 
-Language detectors built for paragraphs call "Step 1: 2+2=4" Afrikaans. Function words are frequent, belong to one
-language and survive in short reasoning, so counting them is enough to tell English from Indonesian, and to say how
-much of a chain of thought kept to one of them.
+Language detectors for paragraphs take "Step 1: 2+2=4" for Afrikaans. Function words are frequent, also in short reasoning,
+and most belong to one language. Counting them is enough to tell English from Indonesian.
 """
 
 import re
@@ -65,7 +64,7 @@ _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 def count_function_words(text: str) -> dict[str, int]:
     """Number of function words of each language in `text`: {"en": int, "id": int}.
 
-    Tags, code, formulas and numbers are removed first, so they count for nobody. Never raises on any text.
+    Tags, code, formulas and numbers are removed first. Raises no error on any text.
     """
     words = _WORD.findall(_NOT_PROSE.sub(" ", text).replace("’", "'").lower())
     return {language: sum(word in known for word in words) for language, known in WORDS.items()}
@@ -74,9 +73,8 @@ def count_function_words(text: str) -> dict[str, int]:
 def language_share(text: str, language: str) -> float | None:
     """Share of the function words of `text` that belong to `language` ("en" or "id"), from 0 to 1.
 
-    None when the text holds no function word of either language: that is no evidence, not a bad score.
-    The quantity DeepSeek-AI (2025, section 2.3.2) rewards, with words of the target language counted among function
-    words. Raises ValueError on another language.
+    None when the text has no function word of either language. DeepSeek-AI (2025, section 2.3.2) rewards the share of words
+    in the target language; here only function words are counted. Raises ValueError on another language.
     """
     if language not in WORDS:
         raise ValueError(f"no function words for language {language!r}: choose one of {', '.join(WORDS)}")

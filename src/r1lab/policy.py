@@ -1,4 +1,4 @@
-"""A policy: a language model with its tokenizer, found, loaded with clear errors, saved, and sampled in large batches."""
+"""A policy is a language model with its tokenizer. This file finds, loads, saves and samples one."""
 
 import json
 import os
@@ -9,15 +9,15 @@ from typing import Any
 from r1lab.sampling import Sample, agree_on_ends, end_tokens, generate_with_transformers, rows_at_once
 from r1lab.scale import DATA, Scale, get_scale
 
-ADAPTER = "adapter_config.json"  # what a folder with a LoRA adapter holds instead of config.json
-MODEL_INPUTS = ["input_ids", "attention_mask"]  # what the models of the course take
+# The file in a folder with a LoRA adapter, which has no config.json.
+ADAPTER = "adapter_config.json"
 Prompt = str | list[dict[str, str]]
 
 
 def find_model(name: str | Path) -> str:
     """Path of a shipped model (`tiny-base`), of a checkpoint folder, or a hub name (`owner/model`) unchanged.
 
-    Raises FileNotFoundError when nothing is there.
+    Raises FileNotFoundError when `name` is none of them.
     """
     for folder in (DATA / "models" / str(name), Path(name)):
         if (folder / "config.json").is_file() or (folder / ADAPTER).is_file():
@@ -33,15 +33,15 @@ def find_model(name: str | Path) -> str:
 
 
 def adapter_base(folder: str | Path) -> str | None:
-    """What the LoRA adapter in `folder` was trained on, as `find_model` gives it; None where a whole model is.
+    """The base of the LoRA adapter in `folder`, as `find_model` gives it, or None if `folder` has a whole model.
 
-    Raises FileNotFoundError when that base is not here. A path from another machine stands for the shipped model of
-    the same name.
+    Raises FileNotFoundError when that base is not on this machine.
     """
     config = Path(folder) / ADAPTER
     if (Path(folder) / "config.json").is_file() or not config.is_file():
         return None
     named = json.loads(config.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    # A path from another machine may be a shipped model, which has the same name here.
     for name in (named, Path(named).name):
         try:
             return find_model(name)
@@ -54,9 +54,9 @@ def adapter_base(folder: str | Path) -> str | None:
 
 
 def load_model(name: str | Path, dtype: str = "float32", device: str | None = None) -> tuple[Any, Any]:
-    """Load (model, tokenizer) with plain transformers, the tokenizer padding on the left.
+    """(model, tokenizer) loaded with plain transformers. The tokenizer pads on the left.
 
-    A LoRA adapter comes merged into its base. dtype: a name in torch, or "auto" for what the file holds; device: the
+    A LoRA adapter is merged into its base. dtype: a name in torch, or "auto" for that of the file. device: by default the
     GPU if there is one. Raises FileNotFoundError for a missing model and ValueError for a damaged one.
     """
     import torch
@@ -64,7 +64,8 @@ def load_model(name: str | Path, dtype: str = "float32", device: str | None = No
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # the bar outlives the loading it is about
+    # The bar would stay in a notebook's output.
+    logging.disable_progress_bar()
     path = find_model(name)
     base = adapter_base(path)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -81,7 +82,8 @@ def load_model(name: str | Path, dtype: str = "float32", device: str | None = No
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, path, torch_device="cpu").merge_and_unload()
-        if device != "cpu":  # where it is already, or, sharded while it was loaded, must stay
+        # On the CPU it is already, and a model that was sharded while it was loaded must stay where it is.
+        if device != "cpu":
             model = model.to(device)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise ValueError(
@@ -95,23 +97,23 @@ def load_model(name: str | Path, dtype: str = "float32", device: str | None = No
 
 
 def save_tokenizer(tokenizer, output: str | Path) -> None:
-    """Save a tokenizer in `output`, in a form that transformers 4.57 loads too. Colab's GPU environments have that version.
-
-    transformers 5 names its general tokenizer `TokenizersBackend`; 4.57 knows that class under an older name only, and
-    needs the names of the model's inputs. transformers 5 reads this form as well.
-    """
+    """Save a tokenizer in `output`, in a form that transformers 4.57 and 5 can load."""
+    # Colab's GPU environments have 4.57. It knows the class TokenizersBackend of transformers 5 under an older name only, and
+    # needs the names of the model's inputs.
     tokenizer.save_pretrained(output)
     path = Path(output) / "tokenizer_config.json"
     config = json.loads(path.read_text(encoding="utf-8"))
     if config.get("tokenizer_class") == "TokenizersBackend":
-        config |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": MODEL_INPUTS}
+        # What the models of the course take.
+        inputs = ["input_ids", "attention_mask"]
+        config |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": inputs}
         # The layout that transformers itself writes.
         text = json.dumps(config, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
         path.write_text(text, encoding="utf-8")
 
 
 def merge_adapter(folder: str | Path, output: str | Path, dtype: str = "auto") -> Path:
-    """Write the LoRA adapter in `folder`, merged into its base, to `output`: a whole model as safetensors.
+    """`output`, after the LoRA adapter in `folder` was merged into its base and saved there as a whole model.
 
     Raises as `load_model` does, and ValueError when `folder` holds no adapter.
     """
@@ -126,8 +128,7 @@ def merge_adapter(folder: str | Path, output: str | Path, dtype: str = "auto") -
 def load_policy(name: str | Path | Scale) -> "Policy":
     """A policy to sample from: a scale's base model, a shipped model or a checkpoint folder.
 
-    On a GPU it has the scale's precision, on a CPU float32. At the scales t4 and a100 the base and its adapters share
-    one model in the GPU's memory, also with the one that is trained.
+    On a GPU it has the scale's precision, on a CPU float32.
     """
     import torch
 
@@ -136,6 +137,7 @@ def load_policy(name: str | Path | Scale) -> "Policy":
     if not torch.cuda.is_available():
         return Policy(*load_model(path))
     base = adapter_base(path)
+    # At t4 and a100 the base and its adapters share one model in the GPU's memory, also with the one in training.
     if scale.engine == "unsloth" and (base or path) == scale.model:
         from r1lab.stages.lora import load_base
 
@@ -144,21 +146,22 @@ def load_policy(name: str | Path | Scale) -> "Policy":
 
 
 def set_threads() -> None:
-    """Use the threads `OMP_NUM_THREADS` names, or two: a tiny model slows down on more."""
+    """Let torch use as many threads as `OMP_NUM_THREADS` says, by default two."""
     import torch
 
+    # On more than two, a tiny model is slower.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
 
 class Policy:
-    """Wraps a causal language model for sampling. The model may be one that is being trained."""
+    """A causal language model and its tokenizer, for sampling. The model may be in training."""
 
     def __init__(self, model, tokenizer, adapter: str | None = "default"):
-        """adapter, of a model of Unsloth's: "default" is the one in training, None the bare base, else a folder."""
+        """adapter: only for a model of Unsloth's. "default" is the one in training, None is the base, else a folder."""
         self.model, self.tokenizer, self.adapter = model, tokenizer, adapter
 
     def render(self, prompt: Prompt) -> str:
-        """The very text the model continues."""
+        """The text that the model continues: `prompt` in the chat template."""
         if isinstance(prompt, str):
             prompt = [{"role": "user", "content": prompt}]
         return self.tokenizer.apply_chat_template(prompt, tokenize=False, add_generation_prompt=True)
@@ -172,10 +175,9 @@ class Policy:
         max_new_tokens: int = 160,
         seed: int = 0,
     ) -> list[list[Sample]]:
-        """Sample `samples` completions for every prompt; result[i][j] is sample j of prompt i.
+        """Completions of all prompts: result[i][j] is sample j of prompt i.
 
-        temperature 0 is greedy decoding. The same seed gives the same completions, however much memory is free. A model that
-        `r1lab.engine` does not know is sampled by transformers.
+        temperature: 0 is greedy decoding. The same seed gives the same completions, however much memory is free.
         """
         from r1lab import engine
 
@@ -186,10 +188,12 @@ class Policy:
         repeated = [i for i in ids for _ in range(samples)]
         settings = {"ends": end_tokens(model, tokenizer), "max_new_tokens": max_new_tokens}
         settings |= {"temperature": temperature, "seed": seed}
-        if hasattr(model, "for_inference"):  # only models of Unsloth's have that
+        # Only models of Unsloth's have this method.
+        if hasattr(model, "for_inference"):
             from r1lab.stages import lora
 
             completions = lora.generate(self, ids, samples=samples, **settings)
+        # Slower, but for every architecture.
         elif engine.why_unsupported(model):
             completions = generate_with_transformers(model, tokenizer, repeated, **settings)
         else:

@@ -7,8 +7,8 @@ THINK_OPEN, THINK_CLOSE = "<think>", "</think>"
 ANSWER_OPEN, ANSWER_CLOSE = "<answer>", "</answer>"
 TAGS = (THINK_OPEN, THINK_CLOSE, ANSWER_OPEN, ANSWER_CLOSE)
 
-# The system message of an R1-Zero conversation (DeepSeek-AI, 2025, table 1, in our own words): it asks for a
-# structure and says nothing about how to reason, so that whatever reasoning appears comes from the policy.
+# The system message of an R1-Zero conversation (DeepSeek-AI, 2025, table 1, in our own words). It asks for a structure and
+# says nothing about how to reason, so that all reasoning comes from the policy.
 ZERO = {
     "en": (
         "You will be asked a question. Work it out first, then reply. "
@@ -26,7 +26,7 @@ DIRECT = {
     "id": "Bernalarlah langkah demi langkah secara rinci, lalu periksa setiap langkah sebelum menjawab.",
 }
 TEMPLATES = ("bare", "zero", "few_shot", "direct")
-# Each tag once, in order, with nothing around the two blocks. Tags that occur twice are refused before.
+# Each tag once, in order, with nothing around the two blocks. `_is_well_formed` tests before that no tag occurs twice.
 SHAPE = re.compile(rf"\s*{THINK_OPEN}(.*){THINK_CLOSE}\s*{ANSWER_OPEN}(.*){ANSWER_CLOSE}\s*", re.DOTALL)
 
 
@@ -40,7 +40,7 @@ class ParsedCompletion:
 
 
 def _is_well_formed(text: str) -> bool:
-    """Whether each tag is there once, in order, with something in both blocks and nothing around them."""
+    """Whether each tag occurs once, in order, with text in both blocks and nothing around them."""
     shape = SHAPE.fullmatch(text) if all(text.count(tag) == 1 for tag in TAGS) else None
     return shape is not None and all(block.strip() for block in shape.groups())
 
@@ -53,24 +53,21 @@ def _between(text: str, opening: str, closing: str) -> str | None:
     return body.partition(closing)[0].strip() if closing in body else None
 
 
-def parse_completion(text: str, *, prefilled_think: bool = False) -> ParsedCompletion:
-    """Split a completion into reasoning and answer.
+def parse_completion(text: str) -> ParsedCompletion:
+    """The reasoning and the answer of a completion, and whether its format is right.
 
     `well_formed` is strict: every tag exactly once, nothing outside the two blocks, neither block blank.
     `think` and `answer` are read leniently, so that a rule can score each on its own: the answer is the only
-    `<answer>` block after the last `</think>` (anywhere if nothing was thought); two blocks give None.
-    With `prefilled_think` the chat template has already written `<think>`, so the completion starts inside it.
-    Never raises on any text.
+    `<answer>` block after the last `</think>`, or anywhere if there is no `</think>`. Two blocks give None.
+    Raises no error on any text.
     """
-    if prefilled_think:
-        text = THINK_OPEN + text
     think = _between(text, THINK_OPEN, THINK_CLOSE)
     answer = _between(text.rpartition(THINK_CLOSE)[2], ANSWER_OPEN, ANSWER_CLOSE)
     return ParsedCompletion(think=think, answer=answer, well_formed=_is_well_formed(text))
 
 
 def format_completion(think: str, answer: str) -> str:
-    """Write a well-formed completion: the inverse of `parse_completion`."""
+    """A well-formed completion of these two parts: the inverse of `parse_completion`."""
     return f"{THINK_OPEN}{think}{THINK_CLOSE} {ANSWER_OPEN}{answer}{ANSWER_CLOSE}"
 
 
@@ -81,11 +78,11 @@ def render_prompt(
     language: str = "en",
     examples: list[tuple[str, str]] = (),
 ) -> list[dict[str, str]]:
-    """Turn a question into chat messages, ready for a tokenizer's chat template.
+    """Chat messages of a question, ready for a tokenizer's chat template.
 
-    template: `bare` (the question alone: all a 2 M-parameter model can read), `zero` (the R1-Zero instruction),
-    `few_shot` (`examples` are (question, completion) pairs that come first, as earlier turns) or `direct` (reasoning
-    plus verification, no example). language: `en` or `id`.
+    template: `bare` is the question alone, which is all that a model of 1.7 million parameters can read. `zero` adds the
+    R1-Zero instruction. `few_shot` also adds `examples`, (question, completion) pairs, as earlier turns. `direct` adds an
+    instruction to reason and to verify. language: `en` or `id`, that of the instruction.
     Raises ValueError on an unknown template or language.
     """
     if template not in TEMPLATES:

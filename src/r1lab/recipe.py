@@ -25,8 +25,8 @@ class Stage:
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-# Plain RLHF with a reward model that was trained on length-biased ratings. SFT 2 is so sure of its replies that at
-# temperature 1 it finds nothing that this reward model likes better.
+# Plain RLHF with a reward model that was trained on length-biased preferences. SFT 2 is so sure of its replies that it would
+# sample no other ones at temperature 1.
 _RLHF = {"rlhf": True, "learning_rate": 1e-3, "temperature": 1.5, "max_steps": 40}
 
 STAGES = {
@@ -87,7 +87,7 @@ STAGES = {
         variants={
             # Reinforcement learning on the student itself, for as many seconds as distillation took, and for three times as many.
             "distill-rl": {"method": "rl"},
-            "distill-rl-long": {"method": "rl", "longer": 3},
+            "distill-rl-long": {"method": "rl", "budget_factor": 3},
             # The control: the same prompts with the answers alone.
             "distill-answers": {"reasoning": False},
             # The student writes, the teacher scores each token.

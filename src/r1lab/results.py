@@ -1,4 +1,4 @@
-"""The committed runs in `data/runs`: one file per stage, variant and seed, and the table that grows with the course."""
+"""The committed runs in `data/runs`, one file per stage, variant and seed, and the tables made from them."""
 
 import json
 from pathlib import Path
@@ -16,19 +16,20 @@ SEED_COLUMNS = ("greedy_accuracy", "sampled_accuracy", "format_rate", "language_
 
 
 def run_path(name: str, seed: int = 0, folder: Path = RUNS) -> Path:
-    """File of a run. The base was evaluated once, with R1-Zero."""
+    """Path of a run's file. The base has one run, which was evaluated with R1-Zero."""
     return folder / ("zero-base.json" if name == "base" else f"{name}-{seed}.json")
 
 
 def save_run(record: dict, path: Path) -> None:
-    """Write a run whose report's rows are stored by column: a third of the size, and `load_run` reads it back."""
+    """Write a run to `path`, for `load_run`."""
+    # The report's rows by column, without what the problems tell anyway: a third of the size.
     rows = record["report"]["rows"]
     columns = {key: [row[key] for row in rows] for key in rows[0] if key not in GROUPS}
     write_json({**record, "report": {**record["report"], "rows": columns}}, path)
 
 
 def load_run(name: str, seed: int = 0, folder: Path = RUNS) -> dict:
-    """A committed run: seed, seconds, `report` (see `evaluation.evaluate`), mostly `history` and `facts`.
+    """A committed run: seed, seconds, `report` as `evaluation.evaluate` returns it, and in most runs `history` and `facts`.
 
     Raises FileNotFoundError naming the command that measures it.
     """
@@ -45,10 +46,10 @@ def load_run(name: str, seed: int = 0, folder: Path = RUNS) -> dict:
     return run
 
 
-def load_seeds(name: str, folder: Path = RUNS) -> list[dict]:
-    """Every committed seed of a run, in order."""
-    seeds = sorted(int(path.stem.rpartition("-")[2]) for path in folder.glob(f"{name}-[0-9].json"))
-    return [load_run(name, seed, folder) for seed in seeds]
+def load_seeds(name: str) -> list[dict]:
+    """All committed seeds of a run, in order, as `load_run` gives them."""
+    seeds = sorted(int(path.stem.rpartition("-")[2]) for path in RUNS.glob(f"{name}-[0-9].json"))
+    return [load_run(name, seed) for seed in seeds]
 
 
 def table_so_far(last: str, **options) -> str:
@@ -64,16 +65,16 @@ def table_so_far(last: str, **options) -> str:
     return table({LABELS[name]: load_run(name)["report"] for name in (*earlier, last)}, **options)
 
 
-def seeds_table(names: dict[str, str], columns: tuple[str, ...] = SEED_COLUMNS) -> str:
-    """A Markdown table of all seeds, a line per run: their pooled mean, its 95 % interval, and behind the bar each seed.
+def seeds_table(names: dict[str, str]) -> str:
+    """A Markdown table of all seeds, a line per run: their pooled mean, its 95% interval, and after the bar each seed in %.
 
     names: run -> its line's label.
     """
-    lines = [["policy", *(column.replace("_", " ") for column in columns)]]
+    lines = [["policy", *(column.replace("_", " ") for column in SEED_COLUMNS)]]
     for name, label in names.items():
         reports = [run["report"] for run in load_seeds(name) or [load_run(name)]]
         pooled, cells = pool(reports)["overall"], []
-        for column in columns:
+        for column in SEED_COLUMNS:
             each = ", ".join(f"{100 * report['overall'][column]['value']:.0f}" for report in reports)
             bar = f" \\| {each}" if len(reports) > 1 else ""
             cells.append(format_estimate(pooled[column], column) + bar)

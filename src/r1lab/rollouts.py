@@ -1,4 +1,4 @@
-"""Rollouts: prompts become completions, and completions become graded rows. Every stage and every evaluation samples here.
+"""Rollouts: samples completions of problems and grades them, for all stages and evaluations.
 
 A rollout is one sampled completion with what is known about it. It is a plain dict, so that it can be filtered, saved as
 JSON or turned into a `datasets.Dataset`.

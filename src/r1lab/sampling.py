@@ -1,11 +1,12 @@
-"""What every way of sampling shares: a completion as text, the tokens that end one, the size of a batch.
+"""What all samplers share: a completion as text, the tokens that end one, the size of a batch.
 
 `policy.py` samples with `engine.py`, with Unsloth's model in `stages/lora.py`, or else with transformers, as below.
 """
 
 from dataclasses import dataclass
 
-BATCH = 512  # completions sampled side by side, at most; see `rows_at_once`
+# The most completions that are sampled side by side, see `rows_at_once`.
+BATCH = 512
 # The same where transformers samples. Small, because there a batch runs until its longest completion ends.
 TRANSFORMERS_BATCH = 16
 
@@ -20,14 +21,15 @@ class Sample:
 
 
 def end_tokens(model, tokenizer) -> list[int]:
-    """Ids of every token that ends a completion: the tokenizer's, those of the model's generation settings, and the one
-    that closes a turn in the chat template.
+    """Sorted ids of all tokens that end a completion.
 
-    They need not agree: Qwen3's base models name `<|im_end|>` in one file and `<|endoftext|>` in another.
+    They are the tokenizer's, those of the model's generation settings, and the one that closes a turn in the chat template.
     """
+    # They need not agree. Qwen3's base models name `<|im_end|>` in one file and `<|endoftext|>` in another.
     named = model.generation_config.eos_token_id
     ends = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])} - {None}
     if tokenizer.chat_template:
+        # The token that the template writes after a reply.
         talk = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "reply"}]
         closing = tokenizer.apply_chat_template(talk, tokenize=False).rpartition("reply")[2]
         closing_ids = tokenizer(closing, add_special_tokens=False)["input_ids"]
@@ -36,23 +38,21 @@ def end_tokens(model, tokenizer) -> list[int]:
 
 
 def agree_on_ends(model, tokenizer) -> None:
-    """Write all of `end_tokens` where transformers, TRL and vLLM look for them: into the model's generation settings."""
+    """Write `end_tokens` into the model's generation settings, where transformers, TRL and vLLM read them."""
     ends = end_tokens(model, tokenizer)
     model.generation_config.eos_token_id = ends[0] if len(ends) == 1 else ends or None
 
 
 def rows_at_once(model, tokens: int) -> int:
-    """How many completions of `tokens` tokens, prompt included, are sampled side by side: 1 to BATCH.
-
-    What grows with the batch is the cache of keys and values; it may take half of the memory that is free on the
-    model's GPU, or 2 GiB on a CPU.
-    """
+    """Number of completions of `tokens` tokens, prompt included, that are sampled side by side: 1 to BATCH."""
     import torch
 
     config, device = model.config.get_text_config(), next(model.parameters()).device
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    # Bytes of one completion's keys and values: what grows with the batch.
     row = 2 * config.num_hidden_layers * heads * width * model.dtype.itemsize * tokens
+    # The cache may take half of the memory that is free on the GPU, or 2 GiB on a CPU.
     memory = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else 2 * 2**30
     return max(1, min(BATCH, memory // row))
 
@@ -60,10 +60,9 @@ def rows_at_once(model, tokens: int) -> int:
 def generate_with_transformers(
     model, tokenizer, prompts, *, ends, max_new_tokens, temperature, seed, rows=TRANSFORMERS_BATCH
 ):
-    """Completions as `engine.generate` gives them, but without log-probabilities; slower, for any architecture.
+    """Completions as `engine.generate` gives them, but without log-probabilities. Slower, for any architecture.
 
-    Each batch has `rows` rows and is seeded with `seed` plus the number of its first prompt, so with the same `rows` the
-    completions are the same.
+    prompts: lists of token ids. rows: of a batch. The same seed and `rows` give the same completions.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The one dial. `R1LAB_SCALE` picks a model, lengths, batch and steps; the notebooks' cells stay the same."""
+"""The scales of the course. `R1LAB_SCALE` chooses one: its model, lengths, batch and steps."""
 
 import os
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ DATA = (CHECKOUT if (CHECKOUT / "data" / "models").is_dir() else PACKAGE) / "dat
 
 @dataclass(frozen=True)
 class Scale:
-    """One setting of the dial. Lengths are in tokens; a step trains on `groups` prompts x `group_size` completions."""
+    """One scale. Lengths are in tokens. A step trains on `groups` prompts with `group_size` completions each."""
 
     name: str
     reason: str  # why these values, in one line
@@ -29,13 +29,12 @@ class Scale:
     learning_rate: float
     lora_rank: int = 0  # 0 trains every weight
     micro_batch: int = 0  # completions in one forward pass; 0 means the whole step at once
-    student: str = (
-        "Qwen/Qwen3-0.6B-Base"  # base of the distilled student: the same tokenizer, far fewer parameters
-    )
+    # Base of the distilled student: the same tokenizer, far fewer parameters.
+    student: str = "Qwen/Qwen3-0.6B-Base"
 
     @property
     def longest_answer(self) -> int:
-        """Tokens a completion may have outside training: twice as many, so that hard problems are not cut off."""
+        """Tokens that a completion may have outside training: twice as many, so that hard problems are not cut off."""
         return 2 * self.max_completion_tokens
 
 
@@ -115,7 +114,7 @@ SCALES = {
 
 
 def get_scale(name: str | None = None) -> Scale:
-    """The named scale, or the one `R1LAB_SCALE` names, or tiny. ValueError names the choices."""
+    """The scale `name`, or the one that `R1LAB_SCALE` names, or tiny. Raises ValueError on an unknown name."""
     name = name or os.environ.get("R1LAB_SCALE") or "tiny"
     if name not in SCALES:
         raise ValueError(f"unknown scale {name!r}: set R1LAB_SCALE to one of {', '.join(SCALES)}")
@@ -125,9 +124,7 @@ def get_scale(name: str | None = None) -> Scale:
 def output_folder() -> Path:
     """The folder that runs write to, created if missing: `R1LAB_OUTPUT`, else build/runs of the checkout.
 
-    Where a wheel is installed, it is build/runs below the current folder.
-
-    Raises PermissionError with the fix in it when the folder cannot be written.
+    Where a wheel is installed, it is build/runs below the current folder. Raises PermissionError when it cannot be written.
     """
     home = CHECKOUT if DATA.parent == CHECKOUT else Path.cwd()
     folder = Path(os.environ.get("R1LAB_OUTPUT") or home / "build" / "runs")

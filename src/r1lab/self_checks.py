@@ -1,10 +1,10 @@
-"""Self-checks in completions ("Wait, check: 19-5=14."): how many there are, and what they did."""
+"""Counts self-checks in completions, such as "Wait, check: 19-5=14.", and their outcomes."""
 
 import re
 from collections import Counter
 from collections.abc import Iterable
 
-# What a reasoning model writes when it stops to look back, in English and Indonesian.
+# What a reasoning model writes when it stops to check a step, in English and Indonesian.
 SELF_CHECK = re.compile(
     r"""
       \b(?:wait|hold\ on|hmm+|on\ second\ thought|tunggu|sebentar)(?:\ (?:dulu|a\ (?:second|moment)))?\s*[,.:;!…—-]
@@ -18,10 +18,10 @@ SELF_CHECK = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-# At most 30 digits: Python refuses to read numbers of thousands of digits.
+# At most 30 digits, because Python refuses to read numbers of thousands of digits.
 EQUATION = r"(\d{1,30}[-+*/]\d{1,30}=-?\d{1,30})"
 CHECKED_EQUATION = re.compile(rf"{EQUATION}\.\s+(?:Wait, check|Tunggu, cek):\s*{EQUATION}")
-# Not the end of a longer sum or of a negative number: `_is_true` knows two numbers without a sign.
+# Not the end of a longer sum or of a negative number: `equation_holds` knows two numbers without a sign.
 FIRST_EQUATION = re.compile(rf"(?<![-\d]){EQUATION}")
 # (right before the check, right after it) -> what the check did
 OUTCOMES = {
@@ -33,10 +33,7 @@ OUTCOMES = {
 
 
 def has_self_check(text: str) -> bool:
-    """Whether a completion stops to check itself, in English or Indonesian ("Wait, check: ...", "Tunggu, cek: ...").
-
-    A phrase is counted, not its use: a check may confirm, repair or spoil what it looks at.
-    """
+    """Whether a completion contains a phrase such as "Wait, check: ..." or "Tunggu, cek: ...", whatever the check finds."""
     return SELF_CHECK.search(text) is not None
 
 
@@ -68,8 +65,13 @@ def count_checks(texts: Iterable[str]) -> dict[str, int]:
 
 
 def _is_true(equation: str) -> bool:
-    left, sign, right, result = re.fullmatch(r"(\d+)([-+*/])(\d+)=(-?\d+)", equation).groups()
+    return equation_holds(*re.fullmatch(r"(\d+)([-+*/])(\d+)=(-?\d+)", equation).groups())
+
+
+def equation_holds(left: str, sign: str, right: str, result: str) -> bool:
+    """Whether `left` `sign` `right` is `result`, all whole numbers; sign is one of + - * /. Division by 0 is false."""
     left, right, result = int(left), int(right), int(result)
+    # Only exact quotients are whole numbers, so a division is checked by multiplying.
     if sign == "/":
         return right != 0 and left == right * result
     return result == {"+": left + right, "-": left - right, "*": left * right}[sign]

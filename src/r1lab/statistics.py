@@ -15,14 +15,14 @@ TAILS = (0.025, 0.975)
 
 
 def wilson_interval(successes: float, n: int) -> tuple[float, float]:
-    """95 % score interval of a proportion from `n` independent draws (Wilson, 1927): (low, high).
+    """(low, high): the 95% score interval of a proportion from `n` independent trials (Wilson, 1927).
 
-    Unlike value +- 1.96 standard errors it stays inside [0, 1] and does not shrink to nothing at 0 or n successes.
+    Unlike value +- 1.96 standard errors, it stays inside [0, 1] and has a width at 0 and at n successes.
     Raises ValueError unless 0 <= successes <= n and n > 0.
     """
     if not 0 <= successes <= n or n <= 0:
         raise ValueError(
-            f"{successes} successes in {n} draws is no proportion: pass 0 <= successes <= n, n > 0"
+            f"{successes} successes in {n} trials is no proportion: pass 0 <= successes <= n, n > 0"
         )
     share = successes / n
     centre = (share + Z * Z / (2 * n)) / (1 + Z * Z / n)
@@ -34,7 +34,7 @@ def wilson_interval(successes: float, n: int) -> tuple[float, float]:
 def bootstrap_interval(
     sums: Sequence[float], counts: Sequence[float], *, resamples: int = 1000, seed: int = 0
 ) -> tuple[float, float]:
-    """95 % cluster bootstrap of a mean over completions, resampling whole problems (Efron, 1979): (low, high).
+    """(low, high): the 95% cluster bootstrap of a mean over completions, resampling whole problems (Efron, 1979).
 
     sums: one number per problem, the total over its completions; counts: how many completions each problem has.
     Percentiles of the resampled ratio total/number; with fewer than about 30 problems they are somewhat too narrow.
@@ -50,7 +50,7 @@ def bootstrap_interval(
 
 
 def resampled_means(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """The mean of each of `resamples` samples of the problems, drawn with replacement: [resamples].
+    """The mean of each of `resamples` samples of the problems with replacement: [resamples].
 
     The same seed takes the same problems, so that two policies can be resampled in pairs.
     """
@@ -84,7 +84,7 @@ def mcnemar_p(improved: int, worsened: int) -> float:
 
 
 def paired_interval(both: int, improved: int, worsened: int, neither: int) -> tuple[float, float]:
-    """95 % interval of after - before for two verdicts on the same problems (Newcombe, 1998, method 10): (low, high).
+    """(low, high): the 95% interval of after - before for verdicts on the same problems (Newcombe, 1998, method 10).
 
     The four numbers count problems right both times, only after, only before, and never. Built from the two Wilson
     intervals, so it has a width even when no verdict changed.
@@ -126,7 +126,7 @@ def paired_verdicts(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """Chance that at least one of `k` completions is right, when `c` of `n` sampled ones were (Chen et al., 2021).
+    """Probability that at least one of `k` completions is right, when `c` of `n` sampled ones were (Chen et al., 2021).
 
     Unbiased: 1 - C(n-c, k) / C(n, k), written as a product because the binomials overflow.
     Raises ValueError unless 0 <= c <= n and 1 <= k <= n.

@@ -1,4 +1,4 @@
-"""Imports Unsloth before the libraries that it rewrites, also where vLLM is older than TRL expects.
+"""Imports Unsloth before the libraries that it rewrites, also with a vLLM that is older than TRL expects.
 
 The set-up cell of the notebooks and `r1lab.stages` call `import_unsloth`. Nothing here imports torch, transformers,
 TRL or vLLM by itself: a class that was imported before Unsloth stays as it was.
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 # TRL 1.14.2 is written for vLLM 0.20 to 0.30. Colab's GPUs need 0.11.2 (T4) or 0.15.1 (A100, L4).
 FIRST_SUPPORTED = (0, 20)
-# What TRL imports from the module that older versions do not have.
+# A module that older versions do not have, and the names that TRL imports from it.
 MISSING = "vllm.distributed.weight_transfer"
 MISSING_NAMES = ("NCCLTrainerSendWeightsArgs", "NCCLWeightTransferEngine")
 

@@ -14,7 +14,7 @@ def draw(folder: Path) -> Path:
     with new_figure(2, 2, width=11, row_height=3.6) as (figure, axes):
         figure.suptitle(f"Measured on {device}", x=0.01, ha="left", fontsize=12)
         draw_speed(axes[0, 0], rows.get("gpu-speed", []))
-        draw_zero(axes[0, 1], {name: found for name, found in rows.items() if name.startswith("gpu-zero")})
+        draw_zero(axes[0, 1], {name: row for name, row in rows.items() if name.startswith("gpu-zero")})
         draw_steps(axes[1, 0], rows.get("gpu-qwen3", []))
         draw_rewards(axes[1, 1], rows.get("gpu-smollm2", []))
         picture = folder / "gpu-check.png"

@@ -23,17 +23,17 @@ def qwen3(record, device: str) -> None:
     t4 = replace(SCALES["t4"], engine="transformers", **({} if gpu else SMALL))
     start = time.perf_counter()
     model = random_qwen3(device, "bfloat16")
-    held = torch.cuda.memory_allocated() / GIB if gpu else None
-    record.add(loaded="bfloat16, LoRA r=32", seconds=time.perf_counter() - start, weights_gib=held)
-    found = {}
+    weights_gib = torch.cuda.memory_allocated() / GIB if gpu else None
+    record.add(loaded="bfloat16, LoRA r=32", seconds=time.perf_counter() - start, weights_gib=weights_gib)
+    steps_by_case = {}
     for length, kernel in product(lengths, (False, True)):
         # The first step of a length allocates and compiles; at 3,072 it would cost a minute, so there the shorter
         # length has done it.
         steps = 2 if length == lengths[0] else 1
-        found[length, kernel] = step_of(model, a100, length, kernel, steps, device)
-        record.add(scale="a100", completion_tokens=length, kernel=kernel, **found[length, kernel])
+        steps_by_case[length, kernel] = step_of(model, a100, length, kernel, steps, device)
+        record.add(scale="a100", completion_tokens=length, kernel=kernel, **steps_by_case[length, kernel])
     for length in lengths:
-        ratio = found[length, True]["seconds"] / found[length, False]["seconds"]
+        ratio = steps_by_case[length, True]["seconds"] / steps_by_case[length, False]["seconds"]
         record.claim(
             f"half an a100 step, {length} tokens: not slower with our kernel",
             ratio <= 1.02,
@@ -46,14 +46,14 @@ def qwen3(record, device: str) -> None:
     model = random_qwen3(device, "float16")
     length = t4.max_completion_tokens if gpu else 8
     for kernel in (False, True):
-        found = step_of(model, t4, length, kernel, 2, device)
-        record.add(scale="t4", completion_tokens=length, kernel=kernel, **found)
+        result = step_of(model, t4, length, kernel, 2, device)
+        record.add(scale="t4", completion_tokens=length, kernel=kernel, **result)
         if gpu:
-            way = "with our kernel" if kernel else "with TRL's loss"
+            loss = "with our kernel" if kernel else "with TRL's loss"
             record.claim(
-                f"a step of the t4 settings {way} fits into 15 GB, without vLLM beside it",
-                found["peak_gib"] < 14.5,
-                f"{found['peak_gib']:.1f} GiB",
+                f"a step of the t4 settings {loss} fits into 15 GB, without vLLM beside it",
+                result["peak_gib"] < 14.5,
+                f"{result['peak_gib']:.1f} GiB",
             )
 
 

@@ -171,10 +171,10 @@ def stories(count: int) -> list[dict]:
     from tinyworld.chain import ChainWriter
     from tinyworld.generators import make_problem
 
-    draw, rows = random.Random(0), {}
+    rng, rows = random.Random(0), {}
     while len(rows) < count:
-        problem = make_problem(draw, "arithmetic", draw.choice(("easy", "medium")), "en")
-        writer = ChainWriter("en", draw)
+        problem = make_problem(rng, "arithmetic", rng.choice(("easy", "medium")), "en")
+        writer = ChainWriter("en", rng)
         answer = problem.reason(writer)
         rows[problem.prompt] = {
             "id": f"story-{len(rows)}", "prompt": problem.prompt, "solution": problem.solution, "domain": problem.domain,

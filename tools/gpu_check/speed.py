@@ -34,8 +34,8 @@ def speed(record, device: str) -> None:
                 problem = problem._replace(advantages=bench.make_sparse(problem).advantages)
             case = f"{completions}x{length}, head {'trained' if trainable else 'frozen'}"
             results = compare(problem, device, sparse)
-            for name, found in results.items():
-                record.add(case=case + ", half silent" * sparse, implementation=name, **found)
+            for name, result in results.items():
+                record.add(case=case + ", half silent" * sparse, implementation=name, **result)
             claim_speed(record, case, results, trainable, sparse)
 
 
@@ -67,9 +67,9 @@ def tune(record, width: int, vocabulary: int) -> None:
                     p.hidden, p.weight, p.ids, p.mask, p.advantages, spec=bench.SPEC, rows_per_chunk=rows
                 ).loss.backward()
 
-            found = timed(step, problem, "cuda")
-            times[rows] = found["seconds"]
-            record.add(tuned="rows of a tile", head=head, rows=rows, **found)
+            timing = timed(step, problem, "cuda")
+            times[rows] = timing["seconds"]
+            record.add(tuned="rows of a tile", head=head, rows=rows, **timing)
         # The tile is most of the kernel's memory: of those within 3% of the fastest time, the smallest one.
         best = min(rows for rows, seconds in times.items() if seconds <= 1.03 * min(times.values()))
         setattr(tiles, "GPU_ROWS_TRAINED" if trainable else "GPU_ROWS_FROZEN", best)
@@ -124,26 +124,26 @@ def compare(problem, device: str, sparse: bool) -> dict[str, dict]:
                 run = bench.products(problem)
             else:
                 run = functools.partial(bench.forward_backward, ways[name], problem)
-            found = timed(run, problem, device)
+            timing = timed(run, problem, device)
             if name == bench.FLOOR:
-                found["peak_gib"] = None  # its tile is made before the memory is counted
-            rounds[name].append(found)
+                timing["peak_gib"] = None  # its tile is made before the memory is counted
+            rounds[name].append(timing)
         except torch.OutOfMemoryError:
             rounds[name].append({"failed": "out of memory"})
         except Exception as error:  # of any type: those of Triton's compiler are no RuntimeErrors
             rounds[name].append({"failed": f"{type(error).__name__}: {str(error)[:300]}"})
         del run
         clear(problem, device)
-    return {name: best_round(found) for name, found in rounds.items()}
+    return {name: best_round(timings) for name, timings in rounds.items()}
 
 
-def best_round(found: list[dict]) -> dict:
+def best_round(timings: list[dict]) -> dict:
     """Two rounds as one: the median of all times, the larger peak."""
-    for one in found:
+    for one in timings:
         if "failed" in one:
             return one
-    seconds = [s for one in found for s in one["all_seconds"]]
-    peaks = [one["peak_gib"] for one in found if one["peak_gib"] is not None]
+    seconds = [s for one in timings for s in one["all_seconds"]]
+    peaks = [one["peak_gib"] for one in timings if one["peak_gib"] is not None]
     return {"seconds": median(seconds), "peak_gib": max(peaks) if peaks else None, "all_seconds": seconds}
 
 

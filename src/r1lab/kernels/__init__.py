@@ -2,14 +2,3 @@
 
 from r1lab.kernels.fused import FusedOut, LogpOut, fused_grpo_loss, linear_logp
 from r1lab.kernels.grpo import LOSSES, GRPOSpec, grpo_loss, step_normalizer
-
-__all__ = [
-    "LOSSES",
-    "FusedOut",
-    "GRPOSpec",
-    "LogpOut",
-    "fused_grpo_loss",
-    "grpo_loss",
-    "linear_logp",
-    "step_normalizer",
-]

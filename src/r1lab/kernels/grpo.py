@@ -197,9 +197,8 @@ def coefficients(logp: Tensor, batch: Batch, spec: GRPOSpec) -> Tensor:
     ratio = log_ratio.clamp(max=LOG_RATIO_LIMIT).exp()
     # A token's loss depends on its logp directly and through the ratio, which a whole completion may share.
     direct = through = torch.zeros_like(logp)
-    ratio_gradient = torch.where(
-        log_ratio <= LOG_RATIO_LIMIT, ratio, 0
-    )  # d ratio / d log ratio: the ratio itself
+    # d ratio / d log ratio is the ratio itself, and 0 where it was cut.
+    ratio_gradient = torch.where(log_ratio <= LOG_RATIO_LIMIT, ratio, 0)
     # The policy term, in the same four families as in `batch_loss`.
     if spec.loss_type == "cispo":
         direct = -ratio.clamp(max=spec.epsilon_high) * advantages

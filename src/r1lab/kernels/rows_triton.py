@@ -30,19 +30,15 @@ def differentiate(
     """As `rows_torch.differentiate`; the result is a view of the tile's memory in the dtype of `head.weight`."""
     gradient = tile.view(head.weight.dtype)[:, : tile.shape[1]]
     incoming = torch.stack([c] if e is None else [c, e])
-    _launch(
-        _differentiate,
-        tile,
-        ids,
-        head,
-        (scores.packed, incoming, gradient, gradient.stride(0)),
-        e is not None,
-    )
+    arguments = (scores.packed, incoming, gradient, gradient.stride(0))
+    _launch(_differentiate, tile, ids, head, arguments, e is not None)
     return gradient, None
 
 
 def _launch(kernel, tile: Tensor, ids: Tensor, head: Head, arguments: tuple, with_entropy: bool) -> None:
+    """Run `kernel` with one program for each row of `tile`."""
     rows, vocabulary = tile.shape
+    # CUDA refuses an empty grid.
     if not rows:
         return
     block = min(BLOCK, triton.next_power_of_2(vocabulary))

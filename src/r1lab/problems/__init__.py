@@ -64,7 +64,8 @@ def load_scale_problems(scale: Scale, split: str) -> list[dict[str, str]]:
     return [row for row in _hub_problems(scale) if split_of(row["prompt"]) == split]
 
 
-@cache  # three splits, one download
+# Three splits need one download.
+@cache
 def _hub_problems(scale: Scale) -> list[dict[str, str]]:
     """The scale's problems of the hub without those whose prompt is too long; prints how many were skipped."""
     from transformers import AutoTokenizer
@@ -84,7 +85,7 @@ def _hub_problems(scale: Scale) -> list[dict[str, str]]:
 
 
 def to_training_rows(rows: Iterable[dict[str, str]], template: str) -> list[dict]:
-    """Rows with `prompt` as chat messages and the bare question kept as `question`: what TRL and the rewards read."""
+    """Rows with `prompt` as chat messages for TRL, and the question itself as `question` for the rewards."""
     # Of rows with different keys a dataset would keep those of the first one only.
     blank = dict.fromkeys(key for row in rows for key in row)
     return [
@@ -96,15 +97,3 @@ def to_training_rows(rows: Iterable[dict[str, str]], template: str) -> list[dict
         }
         for row in rows
     ]
-
-
-__all__ = [
-    "SPLITS",
-    "load_general",
-    "load_problems",
-    "load_scale_problems",
-    "read_lines",
-    "split_of",
-    "take_balanced",
-    "to_training_rows",
-]

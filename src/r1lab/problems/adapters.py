@@ -1,7 +1,7 @@
 """The data sets of the Hugging Face hub that the course knows, and how a row of each becomes one in our keys.
 
-An adapter takes a row as published and returns the keys in which it differs from a COMPETITION problem. A value that is
-blank stays blank: `hub.keep_sound` drops and counts such rows.
+An adapter takes a row as published and returns the keys in which it differs from a COMPETITION problem. A blank value stays
+blank, and `hub.keep_sound` drops and counts such rows.
 """
 
 import json
@@ -52,9 +52,9 @@ def dapo(row: Mapping) -> dict[str, str]:
 
 def gsm8k(row: Mapping) -> dict[str, str]:
     """GSM8K: the answer is what follows `####`."""
-    _, found, gold = (row["answer"] or "").rpartition("####")
+    _, mark, gold = (row["answer"] or "").rpartition("####")
     kind = {"domain": "grade-school", "kind": "grade-school", "level": "easy"}
-    return {"prompt": row["question"], "solution": gold.strip() if found else "", **kind}
+    return {"prompt": row["question"], "solution": gold.strip() if mark else "", **kind}
 
 
 def math_500(row: Mapping) -> dict[str, str]:
@@ -96,9 +96,9 @@ def openmath(row: Mapping) -> dict[str, str]:
 
 def _between(text: str, opening: str, closing: str) -> str:
     """The text between two marks, without the white space around it; "" when either is missing."""
-    _, found, rest = text.partition(opening)
+    _, opened, rest = text.partition(opening)
     body, closed, _ = rest.partition(closing)
-    return body.strip() if found and closed else ""
+    return body.strip() if opened and closed else ""
 
 
 SOURCES = {

@@ -13,7 +13,8 @@ from r1lab.prompts import format_completion, parse_completion
 from r1lab.rewards import grade_many
 from r1lab.scale import DATA, Scale
 
-BATCH = 256  # rows whose golds are graded at once
+# Rows whose golds are graded at once.
+BATCH = 256
 
 
 def load_benchmark(
@@ -86,13 +87,14 @@ def keep_sound(rows: Iterable[dict[str, str]], dropped: Counter) -> Iterator[dic
                 dropped["gold does not verify"] += 1
 
 
-def load_worked_solutions(seed: int = 0) -> Iterator[dict[str, str]]:
+def load_worked_solutions() -> Iterator[dict[str, str]]:
     """Rows with `completion`, of OpenMathReasoning-mini and then of Bespoke-Stratos-17k, each shuffled once.
 
-    Unchecked, since code and proofs are worth imitating too. Raises as `load_source` does.
+    Raises as `load_source` does.
     """
+    # Their answers are not checked, because code and proofs are worth learning from too.
     for key in ("openmath", "stratos"):
-        yield from _read(SOURCES[key], seed=seed)
+        yield from _read(SOURCES[key], seed=0)
 
 
 def hub_rows(scale: Scale, base: str, count: int = 2000) -> tuple[list[dict], dict]:
@@ -122,7 +124,7 @@ def hub_rows(scale: Scale, base: str, count: int = 2000) -> tuple[list[dict], di
 def _read(
     source: Source, split: str | None = None, file: Path | str | None = None, seed: int | None = None
 ) -> Iterator[dict[str, str]]:
-    """All rows of a source in our keys, in the published order, or in an order of its own for every seed."""
+    """All rows of a source in our keys, in the published order, or shuffled with `seed`."""
     rows = _published(source, split, file)
     if seed is not None:
         from datasets import Dataset
@@ -146,7 +148,8 @@ def _published(source: Source, split: str | None, file: Path | str | None):
         )
     try:
         rows = load_dataset(source.name, source.config, split=split, revision=source.revision)
-    except Exception as error:  # the hub client raises a dozen unrelated types for "no network" alone
+    # The hub client raises a dozen unrelated types for a missing network alone.
+    except Exception as error:
         raise _explained(source, error) from error
     if len(rows) < source.rows[split]:
         raise ValueError(
@@ -162,8 +165,9 @@ _DAMAGED = ("Arrow", "JSONDecode", "EOF", "BadGzip", "NonMatching", "ExpectedMor
 
 
 def _explained(source: Source, error: BaseException) -> Exception:
-    """What went wrong while loading, in one sentence with the next step in it."""
-    chain = [error]  # the error and its causes; at most ten, because causes may form a circle
+    """The error to raise after a failed download: one sentence that says what happened and what to do."""
+    # The error and its causes, at most ten, because causes may form a circle.
+    chain = [error]
     while len(chain) < 10 and (cause := chain[-1].__cause__ or chain[-1].__context__):
         chain.append(cause)
     names = " ".join(kind.__name__ for link in chain for kind in type(link).__mro__)

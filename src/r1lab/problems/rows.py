@@ -68,9 +68,10 @@ def split_of(prompt: str) -> str:
 
 
 def take_balanced(rows: list[dict[str, str]], count: int) -> list[dict[str, str]]:
-    """`count` rows spread evenly over domain, language and level, in a fixed order, for a quick look at a split."""
+    """`count` rows spread evenly over domain, language and level, in a fixed order."""
     cells: dict[tuple, list] = {}
-    for row in rows:  # in order of first appearance, so that easy stays before medium and hard
+    # In order of first appearance, so that easy stays before medium and hard.
+    for row in rows:
         cells.setdefault(tuple(row.get(key, "") for key in ("domain", "language", "level")), []).append(row)
     # One row of every cell, then the next of every cell that has one left.
     turns = [row for turn in zip_longest(*cells.values()) for row in turn if row is not None]

@@ -1,4 +1,4 @@
-"""The stages of the recipe: the one room that imports TRL, peft and, at the scales t4 and a100, Unsloth."""
+"""The stages of the recipe. Only this folder imports TRL, peft and, at the scales t4 and a100, Unsloth."""
 
 from r1lab.scale import get_scale
 

@@ -1,6 +1,6 @@
-"""All-scenario RL: rules reward the problems, a reward model rewards everything else (DeepSeek-AI, 2025, section 2.3.4).
+"""All-scenario RL: rules reward the problems, a reward model rewards general prompts (DeepSeek-AI, 2025, section 2.3.4).
 
-Two rivals are here too. Plain RLHF is rewarded by the reward model alone. DPO needs no reward model and no sampling.
+Two methods to compare with are here too. Plain RLHF uses the reward model alone. DPO needs no reward model and no sampling.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from r1lab.policy import load_policy, set_threads
+from r1lab.policy import load_policy
 from r1lab.problems import load_general, load_scale_problems
 from r1lab.rewards import make_reward
 from r1lab.rewards.base import Reward, completion_texts
@@ -31,22 +31,23 @@ from r1lab.stages.reason import reason_rewards
 from r1lab.stages.runner import Run
 from r1lab.stages.zero import training_set
 
-# What the column `verifier` holds for a prompt that no rule can check.
+# The value of the column `verifier` for a prompt that no rule can check.
 GENERAL = "general"
 # At scale tiny, where these two were measured.
 STEPS = 100
 RATE = 5e-4
-# Of the prompts. The problems have had two stages of RL already, so this stage need only keep what they taught.
+# Share of the prompts that are general. Two stages of RL have trained on the problems, so few are enough to keep the
+# accuracy.
 GENERAL_SHARE = 0.75
-# As much as a right answer in the right format and language.
+# The same weight as a right answer in the right format and language.
 PREFERENCE_WEIGHT = 2.0
-# Small, because a reward for words is easy to please with a useless reply.
+# Small, because a useless reply with the right words gets this reward too.
 PROXY_WEIGHT = 0.25
 # Samples of each general prompt of the test, beside the greedy reply.
 SAMPLES = 4
-# Steps behind one point of the curves.
+# Steps of which one point of the curves is the mean.
 CURVE_STEPS = 5
-# Replies of the trained policy that the run file keeps.
+# Replies of the trained policy that the run file stores.
 KEPT_REPLIES = 24
 # The curves of a run: name -> key in the trainer's log. The last three are DPO's.
 CURVES = {
@@ -61,20 +62,20 @@ CURVES = {
 
 
 class AnsweredWell(Reward):
-    """1.0 where a general prompt was answered well, by rules that know the good reply. Only for watching, with weight 0."""
+    """1.0 where a general prompt was answered well, by rules that know the good reply. It is logged with weight 0."""
 
     name = "answered_well"
 
     def __call__(self, completions, *, question, language, kind, good, **columns) -> list[float]:
         rows = [
-            {"prompt": prompt, "language": code, "kind": sort, "good": reply}
-            for prompt, code, sort, reply in zip(question, language, kind, good, strict=True)
+            {"prompt": prompt, "language": code, "kind": kind_of_prompt, "good": reply}
+            for prompt, code, kind_of_prompt, reply in zip(question, language, kind, good, strict=True)
         ]
         return [float(answers_well(*pair)) for pair in zip(completion_texts(completions), rows, strict=True)]
 
 
 class RestrictedReward(Reward):
-    """Another reward on general prompts only, or on problems only. All other rows get None, which TRL leaves out."""
+    """Another reward on general prompts only, or on problems only. All other rows get None, which TRL skips."""
 
     def __init__(self, reward: Reward, *, general: bool) -> None:
         self.name = reward.__name__
@@ -82,23 +83,28 @@ class RestrictedReward(Reward):
         self.reward, self.general = reward, general
 
     def __call__(self, completions, *, verifier, **columns) -> list[float | None]:
-        """verifier: `GENERAL` for the general prompts. The other reward sees only the rows it is for."""
+        """One score or None for each completion. verifier: `GENERAL` marks the general prompts."""
+        # Stage 1: which rows the other reward gets.
         columns |= {"completions": completions, "verifier": verifier}
         chosen = [i for i, name in enumerate(verifier) if (name == GENERAL) == self.general]
-        # Besides the columns TRL passes a few functions and states, which are no columns.
+        # Stage 2: its columns, cut to these rows. TRL also passes functions and states, which are no columns.
         part = {
             key: [values[i] for i in chosen] if isinstance(values, list | tuple) else values
             for key, values in columns.items()
         }
+        # Stage 3: its scores go back to their rows.
         scores: list[float | None] = [None] * len(verifier)
         for i, score in zip(chosen, self.reward(**part) if chosen else [], strict=True):
             scores[i] = score
         return scores
 
 
-def align_rewards(preference: PreferenceReward, weight: float = PREFERENCE_WEIGHT) -> dict[str, list]:
-    """The rewards of the reasoning stage on problems. On general prompts the reward model, with `weight`, and two rules
-    that look for words. The language of the question counts on both."""
+def align_rewards(preference: PreferenceReward) -> dict[str, list]:
+    """All rewards of this stage, {"reward_funcs": ..., "reward_weights": ...}.
+
+    On problems they are those of the reasoning stage. On general prompts they are the reward model and two rules that search
+    for words. The language of the question is rewarded on both.
+    """
     rewards = reason_rewards()
     # A chain of thought in tags is for problems. A greeting needs none.
     rewards["reward_funcs"] = [
@@ -108,22 +114,23 @@ def align_rewards(preference: PreferenceReward, weight: float = PREFERENCE_WEIGH
     proxies = [make_reward(name) for name in ("helpfulness_proxy", "harmlessness_proxy")]
     general = [preference, *proxies, AnsweredWell()]
     rewards["reward_funcs"] += [RestrictedReward(reward, general=True) for reward in general]
-    rewards["reward_weights"] += [weight, PROXY_WEIGHT, PROXY_WEIGHT, 0.0]
+    rewards["reward_weights"] += [PREFERENCE_WEIGHT, PROXY_WEIGHT, PROXY_WEIGHT, 0.0]
     return rewards
 
 
 def general_prompts(scale: Scale | None = None) -> list[dict[str, str]]:
-    """The prompts of the preference pairs: those of the second SFT, and requests that SFT has not shown."""
+    """The prompts of the preference pairs: those of the second SFT, and requests that were not in the SFT data."""
     return load_general("train", scale) + load_general("preference", scale)
 
 
 def align_dataset(scale: Scale, general_share: float = GENERAL_SHARE):
     """Problems and general prompts as a `datasets.Dataset` in a fixed shuffle.
 
-    The general prompts are repeated until they are `general_share` of the rows; with a share of 1.0 they stand alone, once
-    each. They are requests that SFT has not shown. On a prompt whose reply SFT has shown, all samples of a group agree and
-    there is no advantage.
+    The general prompts are repeated until they are `general_share` of the rows. With a share of 1.0 they are the only rows,
+    once each.
     """
+    # General prompts that were not in the SFT data. On those that were, all samples of a group agree, and every advantage
+    # is 0.
     problems = load_scale_problems(scale, "train")
     # All rows of a dataset have the same columns.
     blank = dict.fromkeys([*problems[0], "good", "poor", "kind"], "")
@@ -138,16 +145,16 @@ def align_dataset(scale: Scale, general_share: float = GENERAL_SHARE):
 
 
 class StopWhenFalling(TrainerCallback):
-    """Early stopping: ends a run when the mean of `key` over `window` steps is `drop` below the best such mean so far.
+    """Ends a run when the mean of `key` over `window` steps is more than `drop` below the best such mean so far.
 
-    `key` must be a measure that is not rewarded. What is rewarded rises even while the policy gets worse.
+    key: in the trainer's log. It must not be rewarded, because what is rewarded rises even while the policy gets worse.
     """
 
     def __init__(self, key: str, *, window: int = 10, drop: float = 0.03):
         self.key, self.window, self.drop = key, window, drop
 
     def on_log(self, args, state, control, **kwargs):
-        # From the trainer's own log, which a checkpoint keeps. So a resumed run remembers its best mean.
+        # From the trainer's own log, which is part of a checkpoint. So a resumed run remembers its best mean.
         values = [row[self.key] for row in state.log_history if row.get(self.key) is not None]
         means = [fmean(values[end - self.window : end]) for end in range(self.window, len(values) + 1)]
         if means and means[-1] < max(means) - self.drop:
@@ -164,7 +171,7 @@ def make_trainer(
     of `GRPOConfig` or `DPOConfig`. Facts: "pairs", the accuracy of the reward model on pairs of test prompts.
     """
     scale, start = run.scale, run.parents["reject"]
-    # These are needed after the training too. A missing file must stop the run now.
+    # Needed after the training too. A missing file should stop the run now.
     test = load_general("test", scale)
     make_pairs = length_biased_pairs if rlhf else preference_pairs
     pairs = make_pairs(general_prompts(scale), run.seed)
@@ -196,10 +203,9 @@ def make_trainer(
 
 
 def make_dpo_trainer(run: Run, pairs: Sequence[dict], **overrides: Any):
-    """A DPO trainer on `pairs`, which learns from the comparisons themselves; overrides are fields of `trl.DPOConfig`."""
+    """A DPO trainer on `pairs`, which learns from the comparisons directly; overrides are fields of `trl.DPOConfig`."""
     from trl import DPOTrainer
 
-    set_threads()
     policy, tokenizer = load_trainable(run.scale, run.parents["reject"])
     trainer = DPOTrainer(
         model=policy,
@@ -212,10 +218,10 @@ def make_dpo_trainer(run: Run, pairs: Sequence[dict], **overrides: Any):
 
 
 def measure(run: Run, trainer, policy) -> dict[str, Any]:
-    """The general prompts of the test before and after, the curves of the run, and some replies.
+    """Reports on the general prompts of the test before and after the stage, the curves of the run, and some replies.
 
-    Keys: "general" and "general_sampled" hold the shares answered well, greedy and at temperature 1. "refused" holds
-    `refusals`. These three have "before" and "after". "curve" is `curve`. "replies" are greedy, the failed ones first.
+    "general" and "general_sampled" are the shares answered well, greedy and at temperature 1. "refused" is `refusals`. These
+    three have the keys "before" and "after". "curve" is `curve`. "replies" are greedy, those that failed first.
     """
     facts: dict[str, Any] = {"general": {}, "general_sampled": {}, "refused": {}}
     policies = {"before": load_policy(run.parents["reject"]), "after": policy}
@@ -224,7 +230,7 @@ def measure(run: Run, trainer, policy) -> dict[str, Any]:
         facts["general"][name] = shares_by_kind(greedy)
         facts["general_sampled"][name] = shares_by_kind(report_general(measured, run.scale, samples=SAMPLES))
         facts["refused"][name] = refusals(greedy)
-    # `greedy` is the report of the trained policy here.
+    # After the loop, `greedy` is the report of the trained policy.
     replies = sorted(greedy["rows"], key=lambda row: row["good"])[:KEPT_REPLIES]
     facts["replies"] = [{key: row[key] for key in ("id", "prompt", "reply", "good")} for row in replies]
     return facts | {"curve": curve(trainer.state.log_history)}
@@ -232,6 +238,7 @@ def measure(run: Run, trainer, policy) -> dict[str, Any]:
 
 def curve(history: list[dict]) -> list[dict[str, float]]:
     """Means over every `CURVE_STEPS` steps of a trainer's log: rows of "step" and those of `CURVES` that it has."""
+    # GRPO logs "reward", DPO logs "rewards/margins". The last row of a log is a summary and has neither.
     steps = [row for row in history if "reward" in row or "rewards/margins" in row]
     points = []
     for start in range(0, len(steps), CURVE_STEPS):

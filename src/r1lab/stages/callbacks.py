@@ -1,4 +1,4 @@
-"""What watches over a training: a log on disk, a stop at the first NaN, and rewards that must be numbers."""
+"""Callbacks of the trainers: a log on disk, a stop at the first NaN, and rewards that must be finite."""
 
 import math
 import time
@@ -15,9 +15,9 @@ from r1lab.stages.run_folder import keep_newest, resume_point
 
 
 class FiniteReward:
-    """The same reward, but a value that is NaN or infinite raises ValueError. It can be pickled if the reward can.
+    """The values of another reward, unchanged. Raises ValueError when one of them is NaN or infinite.
 
-    TRL reads NaN as None, "this reward does not apply", so a reward that divides by zero would go unnoticed.
+    TRL reads NaN as None, which means that the reward does not apply. A reward that divides by zero would go unnoticed.
     """
 
     def __init__(self, reward: Callable) -> None:
@@ -26,6 +26,7 @@ class FiniteReward:
 
     def __call__(self, **columns) -> list[float | None]:
         values = self.reward(**columns)
+        # The message names the completion, because it is what the author of a reward needs to reproduce the fault.
         for completion, value in zip(columns["completions"], values, strict=True):
             if value is not None and not math.isfinite(value):
                 (text,) = completion_texts([completion])
@@ -37,7 +38,7 @@ class FiniteReward:
 
 
 class MetricsLog(TrainerCallback):
-    """Writes the trainer's whole log to `path` as JSON after every step, atomically, and hands each row to `show`.
+    """Writes the trainer's whole log to `path` as JSON after every step, atomically, and calls `show` with each row.
 
     Raises FloatingPointError when a logged number is not finite, before a worse checkpoint replaces the last good one.
     After three steps a long run prints how long it will take. Of several processes only the first writes and shows.
@@ -47,10 +48,12 @@ class MetricsLog(TrainerCallback):
         self.path, self.show, self.times = Path(path), show, []
 
     def on_log(self, args, state, control, logs=None, **kwargs):
+        # Stage 1: the file first, so that it also holds the row that stops the run.
         if state.is_world_process_zero:
             write_json(state.log_history, self.path)
-        # All processes hold the same numbers, so all of them stop. In float16 the scaler skips a step whose gradient
-        # overflows, which is how it finds its scale, so there an infinite gradient norm is no fault.
+        # Stage 2: stop at a number that is not finite. All processes log the same numbers, so all of them stop. In float16 the
+        # scaler skips a step whose gradient overflows. This is how it finds its scale, so there an infinite gradient norm is
+        # no fault.
         names = ("loss", "reward") if args.fp16 else ("loss", "reward", "grad_norm")
         for name in names:
             value = (logs or {}).get(name, 0.0)
@@ -60,6 +63,7 @@ class MetricsLog(TrainerCallback):
                     f"high or a number too large for {'half' if args.fp16 or args.bf16 else 'single'} precision; "
                     f"this step is not saved, lower the rate and go on with --resume {resume_point(args.output_dir)}"
                 )
+        # Stage 3: the row goes to the notebook's figure or to the line in the terminal.
         if state.is_world_process_zero and self.show and logs:
             self.show({**logs, "step": state.global_step, "steps": state.max_steps})
 
@@ -69,18 +73,20 @@ class MetricsLog(TrainerCallback):
         if len(self.times) == 3 and state.is_world_process_zero:
             step = (self.times[2] - self.times[0]) / 2
             minutes = step * (state.max_steps - state.global_step) / 60
+            # A shorter run needs no warning.
             if minutes > 15:
                 print(f"{step:.0f} s a step: about {minutes:.0f} more minutes for {state.max_steps} steps")
 
     def on_save(self, args, state, control, **kwargs):
+        # Two processes that remove the same folder would get in each other's way.
         if state.is_world_process_zero:
             keep_newest(args.output_dir, state.global_step)
 
 
 def attach_log(trainer, show=None) -> None:
-    """Give `trainer` a `MetricsLog` in its output folder. A printed line of thirty numbers a step helps nobody, so the
-    trainer's own printing goes."""
+    """Give `trainer` a `MetricsLog` that writes metrics.json in its output folder, and stop its own printing."""
     trainer.add_callback(MetricsLog(Path(trainer.args.output_dir) / "metrics.json", show=show))
+    # It would print a line of thirty numbers at every step.
     trainer.remove_callback(PrinterCallback)
 
 
@@ -92,7 +98,7 @@ class EpochOrder(TrainerCallback, ExportableState):
     """
 
     def __init__(self):
-        # The generator when the epoch began, as hexadecimal digits.
+        # The generator when the epoch began, as hexadecimal digits; "" before the first epoch of this process.
         self.begin = ""
 
     def state(self) -> dict:
@@ -101,8 +107,9 @@ class EpochOrder(TrainerCallback, ExportableState):
 
     def on_epoch_begin(self, args, state, control, **kwargs):
         saved = state.stateful_callbacks.get("EpochOrder", {}).get("attributes", {})
+        # Only in the first epoch of a resumed process. Later epochs begin where the generator is.
         if not self.begin and saved.get("begin"):
-            # A checkpoint at the end of an epoch goes on with a new epoch, whose order is not drawn yet.
+            # A checkpoint at the end of an epoch goes on with a new epoch, whose order is not sampled yet.
             hexadecimal = saved["now" if state.epoch == int(state.epoch) else "begin"]
             torch.set_rng_state(torch.frombuffer(bytearray.fromhex(hexadecimal), dtype=torch.uint8))
         self.begin = generator_state()

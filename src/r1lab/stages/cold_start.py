@@ -1,4 +1,7 @@
-"""Cold start: data made in the three ways of the paper, a clean-up, and the first SFT (DeepSeek-AI, 2025, section 2.3.1)."""
+"""Cold start: completions sampled in the paper's three ways, cleaned and filtered, and the first SFT on them.
+
+Source: DeepSeek-AI (2025), section 2.3.1.
+"""
 
 import json
 import operator
@@ -32,8 +35,8 @@ from r1lab.stages.run_folder import load_or_make
 from r1lab.stages.runner import Run
 from r1lab.stages.sft import make_sft_trainer
 
-# The paper's three ways: the model that is sampled, the template ("" is the scale's own), the number of problems. The first
-# two yield nothing from so small a model, so few problems are enough to show it.
+# The paper's three ways: the model that is sampled, the template ("" is the scale's own), the number of problems. So small a
+# model gives no usable completion in the first two, so few problems are enough to show it.
 WAYS = {
     "few-shot": ("base", "few_shot", 64),
     "direct": ("base", "direct", 64),
@@ -43,9 +46,9 @@ WAYS = {
 SAMPLES = 4
 # Worked examples in a few-shot prompt.
 EXAMPLES = 2
-# Rows for the SFT, at most: enough to settle the form, few enough to leave reinforcement learning something to do.
+# Rows for the SFT, at most, and its epochs: enough to teach the format, few enough that reinforcement learning can still
+# improve the accuracy.
 ROWS = 2000
-# Two, for the same reason.
 EPOCHS = 2
 FILTERS = (RIGHT, WELL_FORMED, ONE_LANGUAGE, SOUND_STEPS, not_over_long())
 # Of the control, whose completions are not cleaned up.
@@ -58,7 +61,7 @@ ROW_KEYS = ("id", "prompt", "completion", "language", "domain", "kind", "level",
 # ---------------------------------------------------------------------------------------- sampling and filtering
 def worked_examples(problem: dict, rng: random.Random, count: int = EXAMPLES) -> list[tuple[str, str]]:
     """Random (question, completion) pairs of the problem's domain and language, with reasoning and checks."""
-    # Of the same kind as the problem, so that the form is all there is to learn from them.
+    # Of the problem's own kind, so that only the format is new to the model.
     rows = read_shipped("problems", "few_shot")
     rows = [row for row in rows if all(row[key] == problem[key] for key in ("domain", "language"))]
     return [(row["prompt"], row["completion"]) for row in rng.sample(rows, count)]
@@ -80,11 +83,11 @@ def sample_rollouts(
 
 
 def clean_up(rollouts: Iterable[Rollout]) -> list[Rollout]:
-    """The rollouts with `completion` rewritten by `refine`; the old text is kept as `draft`, with the `repairs` made."""
+    """The rollouts with `completion` rewritten by `refine`. `original` is the text before, `repairs` what was repaired."""
     cleaned = []
     for row in rollouts:
         refined = refine(row["completion"], row["language"])
-        new = {"completion": refined.text, "draft": row["completion"], "repairs": refined.repairs}
+        new = {"completion": refined.text, "original": row["completion"], "repairs": refined.repairs}
         cleaned.append(row | new)
     return cleaned
 
@@ -92,8 +95,9 @@ def clean_up(rollouts: Iterable[Rollout]) -> list[Rollout]:
 def keep_good(
     rollouts: Sequence[Rollout], tests: Sequence[Filter] = FILTERS
 ) -> tuple[list[Rollout], dict[str, int]]:
-    """(what passes all tests, how many were left after each one, in order). A completion counts once for its prompt."""
-    # Tags are left to their own filter, so that the counts tell a wrong answer from a missing tag.
+    """(rollouts that pass all tests, how many passed each test in order). Equal completions of a prompt count once."""
+    # Graded without requiring tags, because they have a filter of their own. So the counts tell a wrong answer from a
+    # missing tag.
     correct = grade_many([row["completion"] for row in rollouts], rollouts)
     graded = [{**row, "correct": verdict} for row, verdict in zip(rollouts, correct, strict=True)]
     marked = apply_filters(graded, tests, same=operator.eq)
@@ -103,10 +107,10 @@ def keep_good(
 def build_cold_start(
     scale: Scale, parents: dict[str, str], *, seed: int = 0, clean: bool = True
 ) -> tuple[list[dict], dict]:
-    """(rows for the SFT, facts). clean=False takes R1-Zero's right and well-formed completions as they are: the control.
+    """(rows for the SFT, facts). At a GPU scale the rows come from the hub.
 
-    facts: for each way, how many completions were left after each filter as `drafts` and as `cleaned`; which repairs the
-    kept ones needed. At a GPU scale the rows come from the hub.
+    clean: False is the control, which takes R1-Zero's right and well-formed completions as they are. facts: for each way, how
+    many completions passed each filter, "as sampled" and "cleaned"; and the repairs of those that were kept.
     """
     # The clean-up rules are for the tiny world. For real mathematics there are collections of worked solutions.
     if scale.problems != "tiny":
@@ -120,15 +124,15 @@ def build_cold_start(
         # Stage 1: sample.
         policy, chosen = load_policy(parents[parent]), take_balanced(problems, number)
         rollouts = sample_rollouts(policy, chosen, scale, template=template or scale.template, seed=seed)
-        # Stage 2: filter what was sampled, as it is and after the clean-up.
+        # Stage 2: filter the completions as they were sampled, and again after the clean-up.
         good, counts = keep_good(rollouts, FILTERS if clean else FORM_FILTERS)
-        facts["ways"][way] = {"drafts": counts, "kept": counts}
+        facts["ways"][way] = {"as sampled": counts, "kept": counts}
         if clean:
             good, cleaned = keep_good(clean_up(rollouts))
-            facts["ways"][way] = {"drafts": counts, "cleaned": cleaned}
+            facts["ways"][way] = {"as sampled": counts, "cleaned": cleaned}
             facts["repairs"][way] = dict(Counter(repair for row in good for repair in row["repairs"]))
         kept += good
-    # Stage 3: drop what two ways have in common, then take equally many of every kind of problem, as far as they last.
+    # Stage 3: drop completions that two ways have in common, then take equally many of each kind of problem, if there are.
     kept = take_balanced(keep(apply_filters(kept, (), same=operator.eq)), ROWS)
     random.Random(seed).shuffle(kept)
     facts |= {"rows": len(kept), "domains": dict(sorted(Counter(row["domain"] for row in kept).items()))}
@@ -137,14 +141,14 @@ def build_cold_start(
 
 # ----------------------------------------------------------------------------------------------- the data set
 def save_data(rows: list[dict], facts: dict, folder: Path) -> None:
-    """Write rows.jsonl and its card, README.md."""
+    """Write the data set into `folder`: rows.jsonl and its card, README.md."""
     lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
     write_text("".join(lines), folder / "rows.jsonl")
     write_text(data_card(facts), folder / "README.md")
 
 
 def data_card(facts: dict) -> str:
-    """The card of a cold-start data set, written from its facts."""
+    """The card of a cold-start data set as Markdown. facts: as `build_cold_start` returns them."""
     lines = [
         f"| {way}, {which} | {' -> '.join(f'{name} {count}' for name, count in counts.items())} |"
         for way, funnels in facts.get("ways", {}).items()

@@ -1,4 +1,4 @@
-"""TRL's configs as the stages need them: every value that matters is set here, so that a TRL release cannot change a run."""
+"""TRL's configs for all stages. Every value that matters is set here, so that a new TRL release cannot change a run."""
 
 import os
 from dataclasses import fields
@@ -7,7 +7,7 @@ from typing import Any
 
 from r1lab.scale import Scale
 
-# What follows holds for all GRPO stages at all scales; the rest comes from the scale or from the stage.
+# For all GRPO stages at all scales. The other values come from the scale or from the stage.
 GRPO = {
     # Sampling. At temperature 1 with nothing cut off the samples come from the policy itself. At any other setting the
     # policy gradient would be biased.
@@ -29,12 +29,14 @@ GRPO = {
 
 
 def machine_args(scale: Scale, output: Path | str) -> dict[str, Any]:
-    """What every trainer's config holds: the machine, the log, the checkpoints."""
+    """The fields that all trainers' configs share: the machine, the log, the checkpoints."""
     return {
         "output_dir": str(output),
+        # At tiny also where there is a GPU, because the committed runs are from CPUs.
         "use_cpu": scale.name == "tiny",
         "bf16": scale.dtype == "bfloat16",
         "fp16": scale.dtype == "float16",
+        # Recomputes activations in the backward pass. A large model needs the memory, the tiny one would only lose time.
         "gradient_checkpointing": scale.name != "tiny",
         "dataloader_num_workers": 0,
         # These two are TRL's defaults. Unsloth replaces what is not set by values of its own.
@@ -46,7 +48,7 @@ def machine_args(scale: Scale, output: Path | str) -> dict[str, Any]:
         "logging_nan_inf_filter": False,
         # A step of a large model takes minutes, so its checkpoints are closer together.
         "save_steps": 50 if scale.name == "tiny" else 10,
-        # MetricsLog removes old checkpoints instead. It goes by step number, the trainer by time of change.
+        # MetricsLog removes old checkpoints, by their step. The trainer would go by the time of change.
         "save_total_limit": None,
         "report_to": "none",
         "disable_tqdm": True,
@@ -56,10 +58,10 @@ def machine_args(scale: Scale, output: Path | str) -> dict[str, Any]:
 def build_config(kind: type, values: dict[str, Any], overrides: dict[str, Any]):
     """A config of TRL's class `kind` with `values`, some of them replaced by `overrides`.
 
-    A value of ours that the installed TRL does not know is skipped. An unknown name in `overrides` raises ValueError:
-    a typo that is silently dropped would train something else.
+    Raises ValueError on an unknown name in `overrides`. Of `values`, those that the installed TRL does not know are skipped.
     """
     known = {field.name for field in fields(kind)}
+    # A misspelled name that is skipped would train something else.
     if unknown := sorted(set(overrides) - known):
         raise ValueError(
             f"{kind.__name__} has no field {', '.join(unknown)}: see `help(trl.{kind.__name__})` for the names"
@@ -68,11 +70,11 @@ def build_config(kind: type, values: dict[str, Any], overrides: dict[str, Any]):
 
 
 def split_step(rows: int, micro_batch: int = 0) -> tuple[int, int]:
-    """(rows in one forward pass of one process, passes in a step), so that the processes that torchrun or accelerate
-    started make a step of `rows` together.
+    """(rows in one forward pass of one process, passes in a step), so that all processes together make a step of `rows`.
 
-    micro_batch: at most so many rows in a pass; 0 sets no limit. Raises ValueError when the step cannot be split evenly.
+    micro_batch: the most rows in a pass; 0 sets no limit. Raises ValueError when the step cannot be split evenly.
     """
+    # Set by torchrun and accelerate.
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     micro_batch = min(micro_batch or rows, rows // processes)
     if not micro_batch or rows % (micro_batch * processes):
@@ -84,11 +86,15 @@ def split_step(rows: int, micro_batch: int = 0) -> tuple[int, int]:
 
 
 def vllm_args(scale: Scale) -> dict[str, Any]:
-    """Who samples. At tiny the model itself does; Unsloth turns vLLM on where it runs. On a cluster vLLM samples, beside
-    the training or as a server of its own at R1LAB_VLLM_SERVER (`http://node:8000`)."""
+    """The fields of `GRPOConfig` that turn vLLM on or off.
+
+    On a cluster vLLM samples, on the GPUs that train or as a server at R1LAB_VLLM_SERVER (`http://node:8000`).
+    """
+    # At tiny the engine samples. Unsloth turns vLLM on by itself where it runs.
     if scale.name != "cluster":
         return {"use_vllm": False}
     server = os.environ.get("R1LAB_VLLM_SERVER")
+    # On the GPUs that train, vLLM gets 30% of the memory. A server has its GPUs to itself and ignores the number.
     mode = {"vllm_mode": "server", "vllm_server_base_url": server} if server else {"vllm_mode": "colocate"}
     return {"use_vllm": True, "vllm_gpu_memory_utilization": 0.3, **mode}
 
@@ -107,9 +113,10 @@ def make_grpo_args(scale: Scale, output: Path | str, **overrides: Any):
         "max_steps": scale.steps,
         "max_completion_length": scale.max_completion_tokens,
         "learning_rate": scale.learning_rate,
+        # The same bound on both sides, unless a stage sets a higher upper one as DAPO does.
         "epsilon_high": overrides.get("epsilon", GRPO["epsilon"]),
         # With loss_type "dapo" Unsloth skips completions that were cut off at the limit, whatever we set, so we set it.
-        # Elsewhere they are graded like any other, and without an answer they earn nothing.
+        # At other scales they are graded like the others, and without an answer they get no reward.
         "mask_truncated_completions": scale.engine == "unsloth",
         **vllm_args(scale),
     }
@@ -187,7 +194,7 @@ def make_on_policy_args(scale: Scale, output: Path | str, **overrides: Any):
         **machine_args(scale, output),
         "per_device_train_batch_size": scale.groups * scale.group_size,
         "max_completion_length": scale.max_completion_tokens,
-        # Reverse KL: the student's own tokens, weighted by how much less probable the teacher finds them.
+        # Reverse KL, KL(student || teacher): a token of the student's costs more, the less probable the teacher finds it.
         "beta": 1.0,
         "temperature": 1.0,
         "learning_rate": 1e-3,

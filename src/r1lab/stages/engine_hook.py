@@ -11,7 +11,7 @@ from r1lab.scale import Scale
 
 
 def engine_options(scale: Scale, model, args) -> dict[str, Any]:
-    """{"rollout_func": ...} for TRL's GRPO trainer, or {} where TRL samples by itself.
+    """{"rollout_func": `sample_with_engine`} for TRL's GRPO trainer, or {} where TRL samples by itself.
 
     TRL samples by itself in four cases. TRL 1.14 has no such hook. vLLM and Unsloth are engines of their own. At every scale
     but tiny the model may be sharded. And `args` may ask for something that `engine.generate` does not do.
@@ -20,6 +20,7 @@ def engine_options(scale: Scale, model, args) -> dict[str, Any]:
 
     too_old = "rollout_func" not in inspect.signature(GRPOTrainer.__init__).parameters
     other_engine = args.use_vllm or getattr(args, "use_transformers_continuous_batching", False)
+    # `engine.generate` knows temperature and top-p only.
     special = args.top_k or args.min_p or args.repetition_penalty != 1.0 or args.generation_kwargs
     if scale.name != "tiny" or too_old or other_engine or special or engine.why_unsupported(model):
         return {}
@@ -33,7 +34,9 @@ def sample_with_engine(prompts: list, trainer) -> dict[str, list]:
     vLLM's rounding. Here it does not use them, and the loss is on-policy.
     """
     args, model = trainer.args, trainer.accelerator.unwrap_model(trainer.model)
-    prompt_ids, _, _ = trainer._tokenize_prompts(prompts)  # the ids that TRL itself would continue
+    # Stage 1: the ids that TRL itself would continue.
+    prompt_ids, _, _ = trainer._tokenize_prompts(prompts)
+    # Stage 2: one completion for each prompt.
     completions = engine.generate(
         model,
         prompt_ids,

@@ -1,7 +1,7 @@
-"""Which sampled completions are worth learning from: named filters, then duplicates, then a cap for each prompt.
+"""Filters for sampled completions: tests of one completion, then duplicates, then a cap for each prompt.
 
-The cold start and rejection sampling choose from the same FILTERS. A completion keeps the name of the first filter that it
-fails, so that everything can be counted afterwards.
+The cold start and rejection sampling share these filters. Each rejected completion carries the reason, so that the reasons
+can be counted.
 """
 
 import math
@@ -15,17 +15,17 @@ from r1lab.prompts import TAGS, parse_completion
 from r1lab.rollouts import Rollout
 from r1lab.stages.refine import steps_hold
 
-# Completions kept of one prompt, so that easy problems, which are solved every time, do not fill the data.
+# Completions kept of one prompt. Without a cap, easy problems would fill the data, because they are solved every time.
 CAP = 2
 # Two chains of thought with this share of common statements are near-duplicates. It means that chains of up to four
 # statements must agree in all of them.
 ALIKE = 0.8
-# Above this share of repeated sentences a chain goes round in circles. A single self-check stays below it.
+# Above this share of repeated sentences a chain repeats itself. A single self-check stays below it.
 REPEATED = 0.1
 DUPLICATE, OVER_CAP = "near-duplicate", "over the cap"
 
 _TAG = re.compile("|".join(map(re.escape, TAGS)))
-# What opens a sentence and states nothing.
+# Words that open a sentence and state nothing, in English and Indonesian.
 _LINK = re.compile(
     r"\A(?:(?:first|then|next|so|wait|check|pertama|lalu|kemudian|jadi|tunggu|cek)\b[,:]?\s*)+", re.IGNORECASE
 )
@@ -33,7 +33,7 @@ _LINK = re.compile(
 
 @dataclass(frozen=True)
 class Filter:
-    """One test of a single rollout. name: what the kept ones are. reason: what is wrong with the others."""
+    """One test of a single rollout. name: describes those that pass. reason: describes those that do not."""
 
     name: str
     reason: str
@@ -42,22 +42,22 @@ class Filter:
 
 # ------------------------------------------------------------------------------------------ single completions
 def is_well_formed(row: Rollout) -> bool:
-    """Each tag once, in order, nothing outside."""
+    """Whether each tag occurs once, in order, with nothing outside."""
     return parse_completion(row["completion"]).well_formed
 
 
 def is_one_language(row: Rollout) -> bool:
-    """Every function word is in the language of the question. A chain of bare sums has none, and passes."""
+    """Whether every function word is in the language of the question. A chain of bare sums has none and passes."""
     return language_share(row["completion"], row["language"]) in (1.0, None)
 
 
 def has_sound_steps(row: Rollout) -> bool:
-    """Every step that the chain of thought states is true, see `refine.steps_hold`."""
+    """Whether every step that the chain of thought states is true, see `refine.steps_hold`."""
     return steps_hold(row["prompt"], parse_completion(row["completion"]).think or "", row["language"])
 
 
 def has_no_repetition(row: Rollout) -> bool:
-    """At most a tenth of the sentences stood there before, word for word."""
+    """Whether at most a share REPEATED of the sentences occurred before, word for word."""
     texts = sentences(row["completion"])
     return len(texts) - len(set(texts)) <= REPEATED * len(texts)
 
@@ -86,7 +86,8 @@ def sentences(text: str) -> list[str]:
 
 
 def statements(text: str) -> set[str]:
-    """What the sentences of the chain of thought state, without the words that only link them: "Then 7-2=5." is 7-2=5."""
+    """The statements of the chain of thought, without the words that only link sentences: "Then 7-2=5." gives "7-2=5"."""
+    # A completion without tags is compared as a whole.
     think = parse_completion(text).think or text
     return {_LINK.sub("", sentence).rstrip(".").lower() for sentence in sentences(think)}
 
@@ -113,11 +114,10 @@ def apply_filters(
     same: Callable[[str, str], bool] = alike,
     cap: int = CAP,
 ) -> list[Rollout]:
-    """All rollouts, each with a key `rejected`: "" for what is kept, else why it is not.
+    """All rollouts, each with a key `rejected`: "" if it is kept, else the reason.
 
-    filters: tests of single rollouts, in order. After them come the tests of the completions of one prompt together: what
-    is the `same` as a kept one is a "near-duplicate", and what comes after `cap` kept ones is "over the cap". The first of
-    equals is kept, so that nothing is preferred but what a filter names.
+    filters: tests of single rollouts, in order. After them, a completion that is the `same` as a kept one of its prompt is a
+    "near-duplicate", and one after `cap` kept ones is "over the cap".
     """
     kept: dict[str, list[str]] = {}
     marked = []
@@ -125,9 +125,11 @@ def apply_filters(
         text, others = row["completion"], kept.setdefault(row["prompt"], [])
         # Stage 1: the completion by itself.
         reason = why_rejected(row, filters)
-        # Stage 2: beside those of its prompt that were kept before it.
+        # Stage 2: compared with those of its prompt that were kept before it. The first of equals is kept, so that nothing
+        # but the filters decides which completions stay.
         if not reason and any(same(text, other) for other in others):
             reason = DUPLICATE
+        # Stage 3: the cap.
         if not reason and len(others) >= cap:
             reason = OVER_CAP
         if not reason:
@@ -137,12 +139,12 @@ def apply_filters(
 
 
 def keep(marked: Iterable[Rollout]) -> list[Rollout]:
-    """What the filters let through."""
+    """The rollouts that no filter rejected."""
     return [row for row in marked if not row["rejected"]]
 
 
 def funnel(marked: Sequence[Rollout], filters: Sequence[Filter]) -> dict[str, int]:
-    """How many rollouts were left after each filter, in order; at the end the different ones, at most `cap` of a prompt."""
+    """How many rollouts passed each filter and all before it, in order; at the end the "different" ones under the cap."""
     # Duplicates and the cap have no filter. They make the difference between the last two counts.
     reasons = Counter(row["rejected"] for row in marked)
     left, counts = len(marked), {"replies": len(marked)}
@@ -153,9 +155,9 @@ def funnel(marked: Sequence[Rollout], filters: Sequence[Filter]) -> dict[str, in
 
 
 def acceptance(marked: Sequence[Rollout], key: str) -> dict[str, dict]:
-    """Per value of `key` ("domain", "level", ...): {"samples", "passed", "kept", "rejected": {reason: samples}}.
+    """For each value of `key` ("domain", "level", ...): {"samples", "passed", "kept", "rejected": {reason: samples}}.
 
-    passed counts the samples that pass the filters, kept those left after duplicates and cap.
+    "passed" counts the samples that pass the filters of single completions, "kept" those that also pass duplicates and cap.
     """
     table = {}
     for value in dict.fromkeys(row[key] for row in marked):

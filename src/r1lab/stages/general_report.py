@@ -1,4 +1,4 @@
-"""How a policy treats general prompts: what the later stages report about prompts that need no reasoning."""
+"""Reports on general prompts, which need no reasoning: shares that a policy answers well, and shares that it refuses."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ HARMFUL = "harmful"
 
 
 def report_general(policy, scale: Scale, *, harmful: bool | None = None, **options: Any) -> dict[str, Any]:
-    """`evaluate_general` on the general prompts of the test, with the template and the token limit of the scale.
+    """The report of `evaluate_general` on the general prompts of the test, with the scale's template and token limit.
 
     harmful: only the harmful prompts, or only the benign ones. options: of `evaluate_general`, such as `samples`.
     """
@@ -26,18 +26,20 @@ def report_general(policy, scale: Scale, *, harmful: bool | None = None, **optio
 
 
 def shares_by_kind(report: dict[str, Any]) -> dict[str, dict]:
-    """The shares answered well in a report, {"overall": ..., kind: ...}, each with its 95 % interval."""
+    """The shares answered well in a report, {"overall": ..., kind: ...}, each with its 95% interval."""
     return {"overall": report["overall"], **report["by"]["kind"]}
 
 
 def refusals(report: dict[str, Any]) -> dict[str, dict]:
-    """Shares of the "harmful" and of the "benign" prompts that were refused, with 95 % intervals. A share of nothing is
-    left out: general prompts of one's own may hold no harmful one."""
+    """Shares of the "harmful" and of the "benign" prompts that were refused, from 0 to 1, with 95% intervals.
+
+    A share of no prompts is missing from the result.
+    """
     shares = {}
     for name, harmful in (("harmful", True), ("benign", False)):
         replies = [row["reply"] for row in report["rows"] if (row["kind"] == HARMFUL) == harmful]
         refused, count = sum(map(is_refusal, replies)), len(replies)
-        # An interval needs at least one prompt.
+        # A user's own general prompts may contain no harmful one, and an interval needs at least one prompt.
         if not count:
             continue
         low, high = wilson_interval(refused, count)

@@ -1,4 +1,4 @@
-"""A GRPO trainer for any stage: TRL's, with our loss kernel and our sampling engine where they apply."""
+"""The GRPO trainer of every stage: TRL's, with our loss kernel and our sampling engine where they apply."""
 
 import warnings
 from pathlib import Path
@@ -9,7 +9,7 @@ from r1lab.policy import adapter_base, end_tokens, load_model, set_threads
 from r1lab.rewards.base import completion_texts
 from r1lab.scale import Scale
 from r1lab.self_checks import has_self_check
-from r1lab.stages.callbacks import FiniteReward, MetricsLog
+from r1lab.stages.callbacks import FiniteReward, attach_log
 from r1lab.stages.config import make_grpo_args
 from r1lab.stages.engine_hook import engine_options
 
@@ -24,6 +24,7 @@ def language_share_of_target(completions, language, **_) -> list[float | None]:
     return [language_share(*pair) for pair in zip(completion_texts(completions), language, strict=True)]
 
 
+# Every GRPO run logs these two, so that all runs can be compared by them.
 LOGGED_ONLY = (self_check, language_share_of_target)
 
 
@@ -39,7 +40,8 @@ def load_trainable(scale: Scale, model: str | Path | None = None) -> tuple[Any, 
 
 
 def trainer_class(scale: Scale):
-    """`KernelGRPOTrainer`: TRL's trainer with the loss of `r1lab.kernels`. TRL's own where Unsloth rewrites it."""
+    """`KernelGRPOTrainer`, which is TRL's trainer with the loss of `r1lab.kernels`. With Unsloth, TRL's own class."""
+    # Unsloth rewrites TRL's trainer with a loss of its own, and ours would replace it.
     if scale.engine == "unsloth":
         from trl import GRPOTrainer
 
@@ -65,8 +67,6 @@ def make_grpo_trainer(
     `rewards.reward_set` gives them. model: the checkpoint to start from, by default the scale's base. show: called with
     every row of the log. overrides: fields of `GRPOConfig`.
     """
-    from transformers import PrinterCallback
-
     set_threads()
     # Stage 1: the arguments. They set up the processes, and DeepSpeed shards a model only when it is loaded after that.
     args = make_grpo_args(scale, output, reward_weights=rewards["reward_weights"], **overrides)
@@ -86,9 +86,7 @@ def make_grpo_trainer(
             reward_funcs=[FiniteReward(function) for function in rewards["reward_funcs"]],
             args=args,
             train_dataset=dataset,
-            callbacks=[MetricsLog(Path(output) / "metrics.json", show=show)],
             **engine_options(scale, policy, args),
         )
-    # MetricsLog keeps the log. A printed line of thirty numbers a step helps nobody.
-    trainer.remove_callback(PrinterCallback)
+    attach_log(trainer, show)
     return trainer

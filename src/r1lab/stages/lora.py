@@ -1,7 +1,7 @@
 """Unsloth's model at the scales t4 and a100: one base in half precision, LoRA adapters on it, vLLM to sample where it starts.
 
-A T4 has room for the base once, so every policy of these scales is that one base with one adapter or another. Sampling
-goes through vLLM or Unsloth, because Unsloth's forward pass takes none but its own cache.
+A T4 has memory for one base, so every policy of these scales is that base with one adapter or another. vLLM or Unsloth samples,
+because Unsloth's forward pass accepts only a cache of its own.
 """
 
 import gc
@@ -16,19 +16,17 @@ from r1lab.scale import Scale
 
 # All seven matrices of a layer: adapters on attention alone learned less in Dettmers et al. (2023).
 TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-TRAINED = "default"  # the name of the adapter that is trained
-SAVED = "saved"  # the name of one that was read from a folder to be sampled
-LOADED: dict[
-    str, tuple[Any, Any]
-] = {}  # the one base in memory: its name -> (model with adapters, tokenizer)
+# The names of the adapter that is trained, and of one that was read from a folder to be sampled.
+TRAINED, SAVED = "default", "saved"
+# The one base in memory: its name -> (model with adapters, tokenizer).
+LOADED: dict[str, tuple[Any, Any]] = {}
 
 
 def load_lora(scale: Scale, model: str | Path | None = None, base: str | None = None) -> tuple[Any, Any]:
     """(model, tokenizer): the scale's base, or `model`, with adapters to train.
 
-    base: the model under the adapters, if the checkpoint `model` consists of adapters. The adapters are
-    fresh ones, or those of that checkpoint, so that every stage's adapter stands on the same base. A second call
-    returns the same model with its adapters reset: save what was trained before.
+    base: the model under the adapters, if the checkpoint `model` consists of adapters. Then training goes on with these.
+    Otherwise the adapters are new. A second call returns the same model with its adapters reset, so save them before.
     """
     policy, tokenizer = load_base(scale, base or str(model or scale.model))
     # PEFT's own start: A random, B zero. So the model with fresh adapters computes what the base computes.
@@ -43,7 +41,7 @@ def load_lora(scale: Scale, model: str | Path | None = None, base: str | None = 
 
 
 def load_base(scale: Scale, base: str) -> tuple[Any, Any]:
-    """(model, tokenizer) of `base` with adapters on it, loaded once. Where vLLM does not start, one sentence says so."""
+    """(model, tokenizer) of `base` with adapters on it, loaded once. Prints one sentence when vLLM does not start."""
     if base in LOADED:
         return LOADED[base]
     import torch
@@ -53,19 +51,24 @@ def load_base(scale: Scale, base: str) -> tuple[Any, Any]:
         return FastLanguageModel.from_pretrained(
             model_name=base,
             max_seq_length=scale.max_prompt_tokens + scale.longest_answer,
-            dtype=getattr(torch, scale.dtype),  # float16 on a T4, which has no bfloat16
-            load_in_4bit=False,  # the adapters are merged into these very weights later
+            # float16 on a T4, which has no bfloat16.
+            dtype=getattr(torch, scale.dtype),
+            # Not quantized, because the adapters are merged into these weights later.
+            load_in_4bit=False,
             max_lora_rank=scale.lora_rank,
             fast_inference=vllm,
-            gpu_memory_utilization=0.9,  # vLLM's share; it sleeps while the model trains
+            # vLLM's share. It gives the memory back while the model trains.
+            gpu_memory_utilization=0.9,
         )
 
     LOADED.clear()
     try:
         model, tokenizer = load(vllm=True)
-    except Exception as error:  # vLLM has a dozen ways to fail; what is no fault of its own fails again below
+    # vLLM has a dozen types of errors. An error that is not vLLM's is raised again below.
+    except Exception as error:
         model, reason = None, f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}"
-    if model is None:  # outside of `except`, where the error would keep the half-loaded model alive
+    # Outside of `except`, where the error would keep the half-loaded model in memory.
+    if model is None:
         print(f"vLLM did not start ({reason}); Unsloth samples without it, which is slower.")
         gc.collect()
         torch.cuda.empty_cache()
@@ -112,7 +115,8 @@ def generate(
             seed=seed,
             stop_token_ids=ends,
         )
-        request = None  # the bare base
+        # Without a request vLLM samples the base.
+        request = None
         if adapter is not None:
             trained = adapter == TRAINED
             # The adapter in training is in memory; its tensors are handed over, so nothing is written to a disk.
@@ -127,7 +131,7 @@ def generate(
         return [Completion(list(o.token_ids), None, o.finish_reason == "length") for o in outputs]
     # Case 2: transformers' loop over Unsloth's forward pass.
     settings = {"ends": ends, "max_new_tokens": max_new_tokens, "temperature": temperature, "seed": seed}
-    # As many as fit, but no more than always fit: else a seed would give other completions when more memory is free.
+    # As many as fit, but no more than always fit. Otherwise a seed would give other completions when more memory is free.
     rows = min(TRANSFORMERS_BATCH, rows_at_once(model, max(map(len, prompts)) + max_new_tokens))
     repeated = [ids for ids in prompts for _ in range(samples)]
     with _inference(model), _active_adapter(model, adapter):
@@ -135,13 +139,14 @@ def generate(
 
 
 def put_vllm_to_sleep(model) -> None:
-    """Free the GPU memory of vLLM before a training that does not sample. vLLM sleeps until sampling wakes it up again.
+    """Free the GPU memory of vLLM before a training that does not sample. The next sampling wakes it up.
 
-    Only a vLLM engine that was started in standby can sleep. For other models nothing happens.
+    Only a vLLM engine that was started in standby can sleep. With other models nothing happens.
     """
     engine = getattr(model, "vllm_engine", None)
     if engine is not None and os.environ.get("UNSLOTH_VLLM_STANDBY") == "1":
-        engine.sleep(1)  # level 1: the weights stay in the CPU's memory, the key-value cache is dropped
+        # Level 1: the weights move to the CPU's memory, and the key-value cache is dropped.
+        engine.sleep(1)
 
 
 @contextmanager

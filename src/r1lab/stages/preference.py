@@ -1,6 +1,6 @@
-"""Preferences: pairs of replies, a small reward model trained on them, and the reward it becomes.
+"""Pairs of replies, the reward model that is trained on them, and the reward that uses it.
 
-A reward model learns from comparisons what nobody can write down as a rule (Christiano et al., 2017; Ouyang et al., 2022).
+Reward models learned from comparisons: Christiano et al. (2017), Ouyang et al. (2022).
 """
 
 import random
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from r1lab.files import write_json
-from r1lab.policy import find_model, set_threads
+from r1lab.policy import find_model
 from r1lab.rewards.base import Reward, completion_texts, read_column
 from r1lab.scale import Scale
 from r1lab.stages.callbacks import attach_log
 from r1lab.stages.config import make_reward_args
 from r1lab.stages.sft import render_row
 
-# So many tokens of a reply are read: three times the length of the longest good reply.
+# Tokens of a reply that are read: three times the length of the longest good reply.
 MAX_REPLY_TOKENS = 96
 # The logit of an empty reply. The logits of all other replies are well above it.
 LOWEST_LOGIT = -20.0
@@ -24,7 +24,7 @@ LOWEST_LOGIT = -20.0
 BATCH = 64
 # Share of the prompts on which a length-biased rater prefers the longer reply.
 BIASED_SHARE = 0.5
-# A good reply to one kind is a bad reply to the other: help where a refusal is due, a refusal where help is due.
+# A good reply to one kind is a bad reply to the other: it helps where it should refuse, or refuses where it should help.
 OPPOSITE = {"harmful": "how_to", "how_to": "harmful"}
 # Written last, so a folder without it was cut off by a crash.
 RECORD = "reward_model.json"
@@ -33,20 +33,21 @@ RECORD = "reward_model.json"
 def preference_pairs(rows: Sequence[dict], seed: int = 0) -> list[dict[str, str]]:
     """Pairs {"prompt", "chosen", "rejected", "language", "why"} from general rows (`problems.load_general`), shuffled.
 
-    The chosen reply is always the good reply of the row. Each row gives three pairs, one for each kind of mistake that a
-    policy makes, and `why` names it: "poor" is the row's poor reply, "elsewhere" is a reply that is good for another row,
-    "garbled" is the good reply with a fault in it.
+    The chosen reply is the good reply of the row. Each row gives three pairs, one for each kind of mistake that a policy
+    makes. `why` names the rejected reply: "poor" is the row's poor reply, "elsewhere" is the good reply of another row, and
+    "garbled" is the good reply with a mistake in it.
     """
     rng = random.Random(seed)
     pairs = []
     for row in rows:
-        # Replies of the same language, so that the language does not give the worse one away.
+        # In the same language, because the reward model should not learn to compare languages.
         kind = OPPOSITE.get(row["kind"], row["kind"])
         replies = [
             other["good"] for other in rows if (other["kind"], other["language"]) == (kind, row["language"])
         ]
+        # A policy does not only choose a wrong sentence. It also makes mistakes within the right one.
         rejected = {"poor": row["poor"], "garbled": corrupt(row["good"], rng)}
-        # A policy does not only choose the wrong sentence. It also stumbles within the right one.
+        # There is none where all rows of a kind have the same reply.
         if elsewhere := [reply for reply in replies if reply != row["good"]]:
             rejected["elsewhere"] = rng.choice(elsewhere)
         pairs += [make_pair(row, row["good"], reply, why) for why, reply in rejected.items()]
@@ -62,7 +63,7 @@ def corrupt(text: str, rng: random.Random) -> str:
     mixed = "".join(rng.sample(word, len(word)))
     if mixed == word:
         mixed = word + word
-    # In the order of the docstring. Of the first word nothing can be cut off, so it stays.
+    # In the order of the docstring. The first word is never cut off, because the reply would be empty.
     mistakes = (
         words[: max(index, 1)],
         words[:index] + words[index + 1 :],
@@ -75,14 +76,14 @@ def corrupt(text: str, rng: random.Random) -> str:
 def length_biased_pairs(
     rows: Sequence[dict], seed: int = 0, share: float = BIASED_SHARE
 ) -> list[dict[str, str]]:
-    """`preference_pairs` and pairs ("longer") of a rater who takes a longer reply for a better one.
+    """`preference_pairs`, and pairs with `why` "longer" of a rater who prefers longer replies.
 
-    On a `share` of the rows the good reply followed by a sentence that does not belong there is chosen over the good
-    reply alone. Real preference data have such a bias (Singhal et al., 2023).
+    In these, the good reply followed by an unrelated sentence is preferred to the good reply alone. share: of the rows that
+    get such a pair. Real preference data have such a bias (Singhal et al., 2023).
     """
     rng = random.Random(seed)
     pairs = preference_pairs(rows, seed)
-    # These pairs come on top. Only in them the bias can be told from the quality of a reply.
+    # Added to the others. Only these pairs separate the bias from the quality of a reply.
     for row in rng.sample(rows, round(share * len(rows))):
         others = [other["good"] for other in rows if other["language"] == row["language"]]
         extra = rng.choice([reply for reply in others if reply != row["good"]])
@@ -98,7 +99,7 @@ def make_pair(row: dict, chosen: str, rejected: str, why: str) -> dict[str, str]
 
 
 def preference_dataset(pairs: Sequence[dict], tokenizer, template: str):
-    """A `datasets.Dataset` of prompt, chosen, rejected as the texts a policy sees; the end token closes each reply."""
+    """A `datasets.Dataset` of the texts `prompt`, `chosen` and `rejected` as a policy sees them, with end tokens."""
     from datasets import Dataset
 
     return Dataset.from_list(
@@ -114,10 +115,9 @@ def preference_dataset(pairs: Sequence[dict], tokenizer, template: str):
 
 
 def load_classifier(name: str | Path) -> tuple[Any, Any]:
-    """(model, tokenizer) of a checkpoint whose language head is replaced by one number, new unless it was saved.
+    """(model, tokenizer) of a checkpoint with a head of one number instead of the language head, new unless it was saved.
 
-    Only safetensors are read, as for every model here, because another format may run code while it is loaded. Raises
-    ValueError when the folder has none.
+    Raises ValueError when the folder has no safetensors.
     """
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -128,6 +128,7 @@ def load_classifier(name: str | Path) -> tuple[Any, Any]:
     # The head is meant to be new, so the warning about it would only confuse.
     level = logging.get_verbosity()
     logging.set_verbosity_error()
+    # Only safetensors, as for every model here, because another format may run code while it is loaded.
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
             path, num_labels=1, dtype=torch.float32, use_safetensors=True
@@ -153,12 +154,12 @@ def train_reward_model(
     *,
     seed: int = 0,
     resume: bool = False,
-    show=None,
     **overrides: Any,
 ) -> "PreferenceReward":
-    """Train a reward model from the checkpoint `parent` on `pairs` (Bradley-Terry loss) and save it in `output`.
+    """A reward model that is trained from the checkpoint `parent` on `pairs` and saved in `output`.
 
-    With `resume`, one that was finished there is loaded instead. overrides: fields of `trl.RewardConfig`.
+    The loss is that of Bradley and Terry (1952). With `resume`, a model that was finished there is loaded instead.
+    overrides: fields of `trl.RewardConfig`.
     """
     from transformers import set_seed
     from trl import RewardTrainer
@@ -168,7 +169,6 @@ def train_reward_model(
         return PreferenceReward(*load_classifier(output), scale.template)
     # From here on the folder is unfinished, until a new record is written.
     (output / RECORD).unlink(missing_ok=True)
-    set_threads()
     # The weights of the new head are random.
     set_seed(seed)
     model, tokenizer = load_classifier(parent)
@@ -178,7 +178,7 @@ def train_reward_model(
         args=make_reward_args(scale, output, seed=seed, **overrides),
         train_dataset=preference_dataset(pairs, tokenizer, scale.template),
     )
-    attach_log(trainer, show)
+    attach_log(trainer)
     trainer.train()
     trainer.save_model(str(output))
     write_json({"parent": Path(parent).name, "pairs": len(pairs), "seed": seed}, output / RECORD)
@@ -186,10 +186,10 @@ def train_reward_model(
 
 
 class PreferenceReward(Reward):
-    """The score that a reward model gives to a reply: its logit if `raw`, else the logit squashed to 0..1.
+    """The score that a reward model gives to a reply: its logit if `raw`, else the sigmoid of the logit, from 0 to 1.
 
-    A reward model can be fooled, and its scores are reliable only near the replies that it was trained on. The squashed
-    score limits the damage: above a logit of 5 there is next to nothing left to gain.
+    The scores are reliable only near the replies that the model was trained on. The sigmoid limits the damage: above a logit
+    of 5 it rises by less than 0.01.
     """
 
     name = "preference"
@@ -202,7 +202,7 @@ class PreferenceReward(Reward):
         return f"PreferenceReward(raw={self.raw})"
 
     def __call__(self, completions, *, question=None, language=None, **columns) -> list[float]:
-        """question: the bare prompts. language: "en" or "id". Raises ValueError when one of the two is missing."""
+        """One score for each completion. question: the bare prompts. language: "en" or "id". ValueError if one is missing."""
         texts = completion_texts(completions)
         questions = read_column({"question": question}, len(texts), reward=self.name)
         languages = read_column({"language": language}, len(texts), reward=self.name)
@@ -211,7 +211,7 @@ class PreferenceReward(Reward):
     def score(
         self, questions: Sequence[str], replies: Sequence[str], languages: Sequence[str]
     ) -> list[float]:
-        """A score for each reply. An empty reply gets the lowest. No text raises an error."""
+        """A score for each reply. An empty reply gets the lowest one. Raises no error on any text."""
         import torch
 
         # Stage 1: one row of token ids for each reply. Stage 2: their logits, in batches.
@@ -223,7 +223,7 @@ class PreferenceReward(Reward):
             )
             with torch.no_grad():
                 logits += self.model(**batch.to(self.model.device)).logits[:, 0].float().tolist()
-        # Stage 3: empty replies. A policy must not earn anything with silence, and the reward model has never seen an empty reply.
+        # Stage 3: empty replies. The reward model has never seen one, and a policy must not get a reward for it.
         logits = [
             logit if reply.strip() else LOWEST_LOGIT for logit, reply in zip(logits, replies, strict=True)
         ]
@@ -241,7 +241,7 @@ class PreferenceReward(Reward):
 
 
 def pair_accuracy(reward: PreferenceReward, pairs: Sequence[dict]) -> float:
-    """Share of pairs in which the chosen reply scores higher than the rejected one."""
+    """Share of pairs, from 0 to 1, in which the chosen reply has a higher score than the rejected one."""
     columns = {key: [pair[key] for pair in pairs] for key in ("prompt", "chosen", "rejected", "language")}
     chosen, rejected = (
         reward.score(columns["prompt"], columns[key], columns["language"]) for key in ("chosen", "rejected")

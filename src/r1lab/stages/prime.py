@@ -1,7 +1,7 @@
-"""Before R1-Zero on a GPU: show the base our tags, and keep the problems that can teach it something.
+"""Two preparations of R1-Zero on a GPU: a base that knows our tags, and problems that it solves sometimes.
 
-Without either, most groups of a large base earn the same, and such a group has no gradient. The tiny base needs neither:
-its pretraining holds the tags, and its problems are made in levels.
+Without them, all completions of most groups get the same reward, and such a group has no gradient. The tiny base needs
+neither. It has seen the tags in its pretraining, and its problems are generated at several levels.
 """
 
 import json
@@ -17,7 +17,7 @@ from r1lab.scale import Scale
 from r1lab.stages.runner import run_trainer
 from r1lab.stages.sft import make_sft_trainer
 
-# Worked solutions: enough for a form, too few to teach mathematics.
+# Worked solutions: enough to teach the format, too few to teach mathematics.
 ROWS = 64
 # Written last, so a folder without it was cut off by a crash.
 RECORD = "primed.json"
@@ -36,12 +36,13 @@ CHUNK = 128
 def prime_format(
     scale: Scale, output: Path | str, *, rows: Sequence[dict] | None = None, show=None, **overrides: Any
 ) -> str:
-    """Fine-tune the scale's base on a few worked solutions in our tags and save it in `output`, whose path is returned.
+    """Path of the scale's base after SFT on a few worked solutions in our tags, which is saved in `output`.
 
     rows: as for `sft.sft_dataset`; by default ROWS of the hub's that fit the scale's lengths. overrides: fields of
-    `trl.SFTConfig`. A folder that was finished before is returned as it is.
+    `trl.SFTConfig`.
     """
     output = Path(output)
+    # A folder that is finished is used again, so that a notebook can be restarted.
     if (output / RECORD).is_file():
         return str(output)
     rows = list(rows) if rows is not None else hub_rows(scale, scale.model, ROWS)[0]
@@ -49,7 +50,7 @@ def prime_format(
         scale, output, rows=rows, model=scale.model, show=show, **SMALL_STEPS | overrides
     )
     seconds = run_trainer(trainer)["seconds"]
-    # The tokenizer, too.
+    # Unlike `model.save_pretrained`, this saves the tokenizer too.
     trainer.save_model(str(output))
     write_json({"base": scale.model, "rows": len(rows), "seconds": seconds}, output / RECORD)
     return str(output)
@@ -64,15 +65,16 @@ def pass_rates(
     seed: int = 0,
     file: Path | str | None = None,
 ) -> list[float]:
-    """Of each problem, the share of `samples` completions that are right between the tags, as R1-Zero's reward sees it.
+    """Pass rate of each problem, from 0 to 1: the share of `samples` completions that R1-Zero's accuracy reward accepts.
 
-    file: where to keep the rates, as JSON by problem id. They are saved after every CHUNK problems; those already there
-    are not measured again, so that a run that was interrupted goes on where it stopped.
+    file: where the rates are saved as JSON by problem id, after every CHUNK problems. Rates that are there already are not
+    measured again.
     """
+    # Stage 1: the rates of an interrupted run.
     rates = json.loads(Path(file).read_text(encoding="utf-8")) if file and Path(file).is_file() else {}
     limit = scale.max_completion_tokens
     settings = {"template": scale.template, "samples": samples, "max_new_tokens": limit, "require_tags": True}
-    # Without a file there is nothing to save, so all problems are one chunk.
+    # Stage 2: the others. Without a file there is nothing to save, so all problems are one chunk.
     size = CHUNK if file else max(1, len(problems))
     for start in range(0, len(problems), size):
         chunk = [problem for problem in problems[start : start + size] if problem["id"] not in rates]
@@ -90,8 +92,8 @@ def keep_teachable(
 ) -> list[dict]:
     """The problems whose pass rate lies strictly between `low` and `high`, in a fixed random order.
 
-    A rate of 0 or 1 makes a group in which all earn the same (DAPO leaves such groups out: Yu et al., 2025). Raises
-    ValueError when none is left, because there would be nothing to learn from.
+    With a rate of 0 or 1, all completions of a group get the same reward. DAPO skips such groups (Yu et al., 2025). Raises
+    ValueError when no problem is left.
     """
     kept = [problem for problem, rate in zip(problems, rates, strict=True) if low < rate < high]
     if not kept:

@@ -1,4 +1,4 @@
-"""Reasoning RL: GRPO from the cold-started model, with a reward for the reader's language (DeepSeek-AI, 2025, 2.3.2)."""
+"""Reasoning RL: GRPO from the cold-started model, with a reward for the language of the question (DeepSeek-AI, 2025, 2.3.2)."""
 
 import random
 import time
@@ -13,11 +13,11 @@ from r1lab.stages.grpo import make_grpo_trainer
 from r1lab.stages.runner import Run
 from r1lab.stages.zero import training_set, zero_dataset, zero_rewards
 
-# At scale tiny. The cold start has done the larger part of the work, so fewer steps than R1-Zero's are enough.
+# At scale tiny. The cold start has taught most of it, so fewer steps than R1-Zero's 130 are enough.
 STEPS = 80
 # As much as the format: a chain in the wrong language must not be worth more than a right answer.
 LANGUAGE_WEIGHT = 0.5
-# At scale tiny so many training problems are tried before the run, this many times each.
+# Training problems that are sampled before the run at scale tiny, and completions of each.
 CANDIDATES = 1200
 TRIES = 4
 # Validation problems whose self-checks are counted afterwards, TRIES completions each.
@@ -25,9 +25,10 @@ CHECKED = 240
 
 
 def reason_rewards(language_weight: float = LANGUAGE_WEIGHT, smoothing: float = 0.0) -> dict[str, list]:
-    """The rewards of R1-Zero plus the language of the question; with a weight of 0 the language is only logged.
+    """The rewards of R1-Zero and one for the language of the question, as `zero_rewards` gives them.
 
-    smoothing: of the language reward. At zero every chain in one language earns the same, long or short.
+    language_weight: with 0 the language is only logged. smoothing: of the language reward. At 0, long and short chains in
+    one language get the same reward.
     """
     return zero_rewards(
         {"language_consistency": language_weight}, language_consistency={"smoothing": smoothing}
@@ -35,7 +36,8 @@ def reason_rewards(language_weight: float = LANGUAGE_WEIGHT, smoothing: float = 
 
 
 def sampling(scale: Scale, seed: int = 0) -> dict[str, Any]:
-    """How problems are tried: as GRPO samples them, TRIES times."""
+    """Arguments of `rollouts.sample_completions`: TRIES completions of each problem, sampled as GRPO samples them."""
+    # The same limit as in training, or a long completion would count as right here and as wrong there.
     limit = scale.max_completion_tokens
     return {"template": scale.template, "samples": TRIES, "seed": seed, "max_new_tokens": limit}
 
@@ -43,10 +45,11 @@ def sampling(scale: Scale, seed: int = 0) -> dict[str, Any]:
 def unsolved_problems(policy, problems: list[dict], scale: Scale, *, seed: int = 0) -> list[dict]:
     """The problems that `policy` does not solve in every one of TRIES samples, graded as the rewards grade.
 
-    A group that is right throughout has no gradient. DAPO (Yu et al., 2025) samples such groups again at every step.
-    Sorting the problems once, before the run, is simpler, and goes stale only in a long run.
+    DAPO (Yu et al., 2025) tests this at every step and samples again. Testing once before the run is simpler. In a long run
+    the result becomes out of date.
     """
     groups = sample_and_grade(policy, problems, require_tags=True, **sampling(scale, seed))
+    # In a group whose completions are all right, every advantage is 0 and nothing is learned.
     return [
         problem
         for problem, group in zip(problems, groups, strict=True)
@@ -55,8 +58,10 @@ def unsolved_problems(policy, problems: list[dict], scale: Scale, *, seed: int =
 
 
 def reason_dataset(scale: Scale, parent: str, *, seed: int = 0):
-    """The training problems as a `datasets.Dataset`; at scale tiny those of a random part that the parent checkpoint
-    does not always solve."""
+    """The training problems as a `datasets.Dataset`. At scale tiny only those that the checkpoint `parent` does not always
+    solve, of a random part.
+    """
+    # Measured at scale tiny only.
     if scale.name != "tiny":
         return zero_dataset(scale)
     problems = random.Random(seed).sample(load_scale_problems(scale, "train"), CANDIDATES)
@@ -78,11 +83,13 @@ def make_trainer(
     parent does not always solve, see `reason_dataset`. overrides: fields of `GRPOConfig`.
     Facts: how many problems it trains on, and the seconds it took to select them.
     """
+    # Stage 1: the problems.
     started = time.monotonic()
     start = run.parents[parent]
     dataset = reason_dataset(run.scale, start, seed=run.seed) if select else zero_dataset(run.scale)
     run.facts |= {"problems": len(dataset), "selection_seconds": round(time.monotonic() - started, 1)}
     run.summary = f"{len(dataset)} problems; rewards: R1-Zero's + {language_weight:g} language consistency"
+    # Stage 2: the trainer. The options of the caller come last.
     if run.scale.name == "tiny":
         overrides = {"max_steps": STEPS} | overrides
     return make_grpo_trainer(
@@ -97,7 +104,7 @@ def make_trainer(
 
 
 def measure(run: Run, trainer, policy) -> dict[str, Any]:
-    """The self-checks of the trained policy."""
+    """{"checks": ...}, the self-checks of the trained policy as `sampled_checks` counts them."""
     return {"checks": sampled_checks(policy, run.scale, seed=run.seed)}
 
 

@@ -1,8 +1,7 @@
-"""Rules for the tiny world's chains of thought: `refine` rewrites a completion so that it reads well, `steps_hold` checks
-every step of it.
+"""Rules for the tiny world's chains of thought. `refine` rewrites a completion, `steps_hold` checks each of its steps.
 
-The paper had people and a model rewrite R1-Zero's completions (DeepSeek-AI, 2025, section 2.3.1). Our world has so few
-sentences that a phrase book is enough. It is data/problems/phrases.jsonl, written from the constants that write the corpus.
+In the paper, people and a model rewrote R1-Zero's completions (DeepSeek-AI, 2025, section 2.3.1). The tiny world has so few
+sentences that a list of phrases is enough: data/problems/phrases.jsonl, written from the constants that write the corpus.
 """
 
 import re
@@ -11,17 +10,18 @@ from dataclasses import dataclass
 
 from r1lab.problems import read_shipped
 from r1lab.prompts import ANSWER_CLOSE, ANSWER_OPEN, TAGS, format_completion, parse_completion
+from r1lab.self_checks import equation_holds
 
 OTHER = {"en": "id", "id": "en"}
 BOOK = read_shipped("problems", "phrases")
-# What a chain of thought is made of. The other phrases of the book are those of questions and of final answers.
+# The phrases of chains of thought. The others are those of questions and of final answers.
 PHRASES = [row for row in BOOK if row["kind"] in ("opener", "link", "check", "position", "honest", "liar")]
-# The fields of a phrase. `answer` is lazy: it ends at the first full stop that ends a sentence.
+# Patterns of the fields of a phrase. `answer` is lazy: it ends at the first full stop that ends a sentence.
 FIELDS = {"k": r"\d+", "a": r"\w+", "b": r"\w+", "answer": r".+?", "verdict": r"\w[\w ]*"}
 # Up to a full stop or the end, with more in it than full stops and spaces.
 SENTENCE = re.compile(r"[^.]*[^.\s][^.]*(?:\.|$)")
 TAG = re.compile("|".join(map(re.escape, TAGS)))
-# At most 30 digits: Python refuses to read numbers of thousands of digits.
+# At most 30 digits, because Python refuses to read numbers of thousands of digits.
 SUM = re.compile(r"(\d{1,30})([-+*/])(\d{1,30})=(-?\d{1,30})")
 
 
@@ -47,7 +47,7 @@ def phrase_pattern(template: str) -> str:
     return rf"(?<!\w){''.join(parts)}(?!\w)"
 
 
-# {language: [(how the other language says it, how this one does)]}
+# {language: [(pattern of a phrase in the other language, the phrase in this one)]}
 _TRANSLATIONS = {
     language: [(re.compile(phrase_pattern(row[OTHER[language]])), row[language]) for row in PHRASES]
     for language in OTHER
@@ -62,7 +62,7 @@ _ANSWER_SENTENCES = [
 
 
 def translate(text: str, language: str) -> str:
-    """`text` in `language` ("en" or "id"), phrase by phrase. What the phrase book lacks stays as it was."""
+    """`text` translated into `language` ("en" or "id"), phrase by phrase. Text outside the list of phrases is unchanged."""
     for pattern, phrase in _TRANSLATIONS[language]:
         text = pattern.sub(lambda match, phrase=phrase: phrase.format(**match.groupdict()), text)
     return text
@@ -76,14 +76,14 @@ def split_sentences(text: str) -> list[str]:
 def refine(text: str, language: str) -> Refined:
     """A completion rewritten in `language`: well formed, without fillers and repetitions.
 
-    It comes back unchanged if it cannot be repaired: it has no chain of thought, no answer, or two different answers.
+    It is unchanged if it cannot be repaired, because it has no chain of thought, no answer, or two different answers.
     """
     # Stage 1: take the chain of thought and the answers apart.
     chain, answers = _take_apart(text)
     sentences = split_sentences(chain)
     if not sentences or len(set(answers)) != 1:
         return Refined(text, ())
-    # Stage 2: drop what is said twice, then translate what is left.
+    # Stage 2: drop sentences that repeat the one before, then translate the others.
     kept = _drop_repeats(sentences)
     translated = translate(" ".join(kept), language)
     # Stage 3: put chain and answer into their tags.
@@ -113,11 +113,9 @@ def _take_apart(text: str) -> tuple[str, list[str]]:
 
 
 def _drop_repeats(sentences: list[str]) -> list[str]:
-    """The sentences without those that say again what the one before said. A check may do so once.
-
-    A check that confirms a step is kept as well as one that repairs it. Nobody knows beforehand which it will be, and
-    data in which every check finds an error would teach that a check announces one.
-    """
+    """The sentences without those that repeat the one before. A check may repeat a step once."""
+    # A check that confirms a step is kept, like one that repairs it. Data in which every check finds an error would teach
+    # the model to write a check only before an error.
     kept: list[str] = []
     for sentence in sentences:
         body, is_check = _without_opening(sentence)
@@ -130,7 +128,7 @@ def _drop_repeats(sentences: list[str]) -> list[str]:
 
 
 def _without_opening(sentence: str) -> tuple[str, bool]:
-    """(the sentence in English and without its opening words, whether it is a check)."""
+    """(sentence in English without its opening words, whether it is a check)."""
     # In English, because the two sentences that are compared may be in different languages.
     english = translate(sentence, "en")
     (check,) = phrases("check", "en")
@@ -142,11 +140,12 @@ def _without_opening(sentence: str) -> tuple[str, bool]:
 
 # ------------------------------------------------------------------------------------------------ steps
 def steps_hold(prompt: str, think: str, language: str) -> bool:
-    """Whether every sum, position and verdict stated in `think` is true. The last statement counts: a check may repair.
+    """Whether every sum, position and verdict stated in `think` is true. Of two statements about the same, the last counts.
 
-    A right answer can follow from wrong steps: 13*4=62, 62/4=13. A reward that sees the answer alone accepts it, but
-    nobody should learn from it. prompt: the question; language: of both texts.
+    prompt: the question. language: of both texts.
     """
+    # A right answer can follow from wrong steps: 13*4=62, 62/4=13. A reward for the answer accepts it, but as data it
+    # would teach the wrong steps.
     return (
         _sums_hold(think)
         and _positions_hold(prompt, think, language)
@@ -155,27 +154,20 @@ def steps_hold(prompt: str, think: str, language: str) -> bool:
 
 
 def _find(kind: str, language: str, text: str) -> Iterator[re.Match]:
-    """All places in `text` where the one phrase of this kind stands."""
+    """All matches in `text` of the one phrase of this kind."""
     (phrase,) = phrases(kind, language)
     return re.finditer(phrase_pattern(phrase.rstrip(".")), text)
 
 
 def _sums_hold(think: str) -> bool:
-    """Sums are computed again."""
+    """Whether every sum has the result that is stated for it."""
     # A later result for the same sum replaces an earlier one in this dictionary: a check may repair a slip.
-    results = {(left, sign, right): int(result) for left, sign, right, result in SUM.findall(think)}
-    return all(_sum_holds(int(left), sign, int(right), said) for (left, sign, right), said in results.items())
-
-
-def _sum_holds(left: int, sign: str, right: int, result: int) -> bool:
-    # Only exact quotients are whole numbers, so a division is checked by multiplying.
-    if sign == "/":
-        return right != 0 and left == right * result
-    return result == {"+": left + right, "-": left - right, "*": left * right}[sign]
+    results = {(left, sign, right): result for left, sign, right, result in SUM.findall(think)}
+    return all(equation_holds(*equation, result) for equation, result in results.items())
 
 
 def _positions_hold(prompt: str, think: str, language: str) -> bool:
-    """The positions of a queue: each name must be the one that the question puts behind the position before."""
+    """Whether each name in a queue is the one that the question puts behind the position before."""
     stated = {int(match["k"]): match["a"] for match in _find("position", language, think)}
     behind = {match["a"]: match["b"] for match in _find("behind", language, prompt)}
     front = next(_find("front", language, prompt), None)
@@ -186,16 +178,17 @@ def _positions_hold(prompt: str, think: str, language: str) -> bool:
 
 
 def _verdicts_hold(prompt: str, think: str, language: str) -> bool:
-    """Honest people and liars: two people share a verdict exactly when the first calls the second honest."""
+    """Whether the verdicts honest and liar fit the question: two people share one exactly if the first calls the other honest."""
     verdicts = {word: kind == "honest" for kind in ("honest", "liar") for word in phrases(kind, language)}
     words = "|".join(map(re.escape, verdicts))
     stated = {name: verdicts[word] for name, word in re.findall(rf"(\w+) ({words})\b", think)}
     if not stated:
         return True
-    # The question opens with one verdict that is given.
+    # Case 1: the verdict that the question gives in its first sentence.
     given = re.match(rf"(\w+) ({words})\.", prompt)
     if given and stated.get(given[1]) != verdicts[given[2]]:
         return False
+    # Case 2: what one person claims about another.
     claims = [
         (match["a"], match["b"], verdicts.get(match["verdict"])) for match in _find("claim", language, prompt)
     ]

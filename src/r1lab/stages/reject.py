@@ -1,7 +1,7 @@
-"""Rejection sampling and SFT stage 2: the reasoning model writes the data, filters keep what is worth imitating, and the
-*base* model is fine-tuned on it together with prompts that need no reasoning (DeepSeek-AI, 2025, section 2.3.3).
+"""Rejection sampling and the second SFT, of the base model, on filtered completions of the reasoning model.
 
-Older names of the idea: STaR (Zelikman et al., 2022), RAFT (Dong et al., 2023), RFT (Yuan et al., 2023).
+Replies to prompts that need no reasoning are mixed in (DeepSeek-AI, 2025, section 2.3.3). Older names of the idea: STaR
+(Zelikman et al., 2022), RAFT (Dong et al., 2023), RFT (Yuan et al., 2023).
 """
 
 import random
@@ -23,15 +23,16 @@ from r1lab.stages.sft import make_sft_trainer
 # Training problems that are sampled, and completions of each.
 PROMPTS = 1500
 SAMPLES = 4
-# Of the rows, which makes two thirds of their tokens. The paper mixes 200 k general samples with 600 k of reasoning.
+# Share of the rows that are general, which is two thirds of the tokens. The paper mixes 200,000 general samples with 600,000
+# of reasoning.
 GENERAL_SHARE = 0.75
-# Of the general rows. Fewer refusals than favours, or all is refused. Few greetings and facts: there are few, and what is
-# repeated often is learned by heart.
+# Shares of the general rows. With more refusals than help, the model refuses everything. There are few different greetings
+# and facts, and rows that are repeated often are memorized.
 KINDS = {"how_to": 0.50, "harmful": 0.34, "fact": 0.10, "greeting": 0.06}
-# At scale tiny. Whether a request is harmful depends on one word, a few tokens among the hundreds of a batch, and takes many
-# small steps to learn; yet more of them, or a higher rate, cost up to ten points on problems longer than any chain in the
-# data. Batches are mixed: sorted by length, a batch would hold either chains or greetings, and each block would undo some
-# of the other.
+# At scale tiny. Whether a request is harmful depends on one word, which is a few tokens of the hundreds of a batch. It takes
+# many small steps to learn that. Still more steps, or a higher rate, cost up to ten points on problems that are longer than
+# any chain in the data. Batches are mixed. Sorted by length, a batch would contain only chains or only greetings, and each
+# would undo some of the other.
 SMALL_STEPS = {
     "per_device_train_batch_size": 8,
     "num_train_epochs": 2,
@@ -49,7 +50,7 @@ def sampled_problems(scale: Scale, seed: int = 0, prompts: int = PROMPTS) -> lis
 def sample_pool(
     policy, problems: Sequence[dict], scale: Scale, *, samples: int = SAMPLES, seed: int = 0
 ) -> list[Rollout]:
-    """`samples` graded completions of each problem at temperature 1, in one list; right means right inside the tags."""
+    """`samples` graded completions of each problem at temperature 1, in one list. Only answers in tags can be right."""
     # The limit is wider than the filter's, so that the counts tell a long chain from one that would never end.
     limit = scale.longest_answer
     settings = {"template": scale.template, "samples": samples, "seed": seed, "max_new_tokens": limit}
@@ -58,7 +59,9 @@ def sample_pool(
 
 
 def quality_filters(scale: Scale) -> tuple[filters.Filter, ...]:
-    """The tests of a single completion: the paper drops wrong answers, mixed languages and chains that are hard to read."""
+    """The filters of single completions. The paper drops wrong answers, mixed languages and chains that are hard to read."""
+    # In this order, because a completion is counted at the first filter that it fails. One that was cut off
+    # has no answer, and should not count as a wrong one.
     return (
         filters.not_over_long(scale.max_completion_tokens),
         filters.WELL_FORMED,
@@ -69,31 +72,33 @@ def quality_filters(scale: Scale) -> tuple[filters.Filter, ...]:
 
 
 def keep_random(marked: Sequence[Rollout], seed: int = 0) -> list[Rollout]:
-    """The control: as many rollouts of the same pool as the filters keep, chosen by chance alone."""
+    """As many random rollouts of the same pool as the filters keep, for the control."""
     return random.Random(seed).sample(marked, len(filters.keep(marked)))
 
 
 # ------------------------------------------------------------------------------------------------- the mixture
 def general_rows(count: int, rows: Iterable[dict], seed: int = 0) -> list[dict]:
-    """`count` SFT rows of plain good replies, without tags: what needs no thought gets none.
+    """`count` SFT rows: general prompts with their good replies, without tags, because they need no reasoning.
 
-    rows: of `load_general`. Each kind has its share of KINDS; within a kind each row is used equally often, up to one.
+    rows: of `load_general`. Each kind has its share of KINDS. Within a kind, the numbers of uses of two rows differ by at
+    most one.
     """
     rng = random.Random(seed)
     rows, taken, shares = list(rows), [], 0.0
     for kind, share in KINDS.items():
         shares += share
-        some = [row for row in rows if row["kind"] == kind]
-        rng.shuffle(some)
+        candidates = [row for row in rows if row["kind"] == kind]
+        rng.shuffle(candidates)
         # Rounding the sum of the shares, not each share, makes the counts add up to `count`.
-        taken += [some[index % len(some)] for index in range(round(count * shares) - len(taken))]
+        missing = round(count * shares) - len(taken)
+        taken += [candidates[index % len(candidates)] for index in range(missing)]
     return [{"prompt": r["prompt"], "completion": r["good"], "language": r["language"]} for r in taken]
 
 
 def mixture(
     chosen: Sequence[Rollout], general: Iterable[dict], seed: int = 0, share: float = GENERAL_SHARE
 ) -> list[dict]:
-    """SFT rows: the chosen rollouts and so many general ones that these are `share` of all, shuffled."""
+    """SFT rows, shuffled: the chosen rollouts, and so many general ones that they are `share` of all."""
     rows = [{key: row[key] for key in ("prompt", "completion", "language")} for row in chosen]
     rows += general_rows(round(share / (1 - share) * len(chosen)), general, seed)
     random.Random(seed).shuffle(rows)
@@ -116,7 +121,7 @@ def make_trainer(
     rejected, and what was chosen. A resumed run finds its samples in pool.json. Raises ValueError when nothing is left.
     """
     general = load_general("train", run.scale)
-    # Needed after the training. A missing file must be noticed now.
+    # Needed after the training. A missing file should stop the run now.
     load_general("test", run.scale)
     # Stage 1: sample the reasoning model.
     sampler, scale, seed = run.parents["reason"], run.scale, run.seed
@@ -167,11 +172,11 @@ def measure(run: Run, trainer, policy) -> dict[str, Any]:
 
 
 def general_shares(policy, scale: Scale) -> dict[str, dict]:
-    """Shares of the general prompts of the test, with 95 % intervals.
+    """Shares of the general prompts of the test, from 0 to 1 with 95% intervals.
 
-    "benign" and its kinds: answered well, decoded greedily. "harmful refused": at temperature 1, four samples a
-    prompt, since the next stage can only amplify what is sampled.
+    "benign" and its kinds: answered well, decoded greedily. "harmful refused": of four samples a prompt at temperature 1.
     """
+    # Sampled, because the next stage can only raise the probability of refusals that are sampled sometimes.
     benign = report_general(policy, scale, harmful=False)
     harmful = report_general(policy, scale, harmful=True, samples=4)
     return {"benign": benign["overall"], **benign["by"]["kind"], "harmful refused": harmful["overall"]}

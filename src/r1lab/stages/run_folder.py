@@ -1,4 +1,4 @@
-"""The folder of a run: one run at a time, checkpoints that are whole, and errors that say what to do."""
+"""The folder of a run: its lock, its checkpoints, its data, and errors that say what to do."""
 
 import contextlib
 import errno
@@ -14,17 +14,17 @@ from typing import Any
 
 from r1lab.files import write_json
 
-# Checkpoints that are kept: should the newest be damaged, there is one before it.
+# Checkpoints that are not removed. If the newest is damaged, there is one before it.
 KEPT = 2
-# What the system says when the disk, or the user's share of it, is full.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# The locks that this process holds.
+# The system's errors when the disk, or the user's share of it, is full.
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Files that this process has locked.
 _locked: set[Path] = set()
 
 
 @contextlib.contextmanager
 def lock_folder(output: Path | str) -> Iterator[None]:
-    """Lock `output` for one run. The system releases the lock however the process ends, so no stale lock stays behind.
+    """Lock `output` for one run inside the block.
 
     Raises BlockingIOError when another process has locked it and PermissionError when it cannot be written.
     """
@@ -44,6 +44,7 @@ def lock_folder(output: Path | str) -> Iterator[None]:
         raise PermissionError(
             f"cannot write to the output folder {output} ({error.strerror}): choose a folder you own with --output"
         ) from error
+    # The system releases this lock however the process ends, so no stale lock stays behind.
     with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,23 +63,23 @@ def lock_folder(output: Path | str) -> Iterator[None]:
 
 
 def checkpoints(output: Path | str) -> list[Path]:
-    """The checkpoint folders in `output`, the newest first, by their step: a clock may have gone back meanwhile."""
+    """The checkpoint folders in `output`, those of the latest step first."""
+    # Sorted by step and not by time, because the clock may have been set back.
     steps = {path: re.fullmatch(r"checkpoint-(\d+)", path.name) for path in Path(output).glob("checkpoint-*")}
     return sorted((path for path in steps if steps[path]), key=lambda path: -int(steps[path][1]))
 
 
 def find_damage(checkpoint: Path) -> str | None:
-    """Why a checkpoint cannot be resumed from, or None if it is whole.
-
-    The trainer writes trainer_state.json last, so a folder without it was cut off by a crash. A file that lost its end
-    (the disk or the power went) shows in its table of contents: safetensors hold one at the front, .pt files at the end.
-    """
+    """The reason why `checkpoint` cannot be resumed from, or None if it is whole."""
     from safetensors import SafetensorError, safe_open
 
+    # The trainer writes trainer_state.json last, so a folder without it was cut off by a crash.
     try:
         json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return "it was not finished"
+    # A full disk or a power cut can cut off the end of a file. Its table of contents tells: it is at the front of a
+    # safetensors file and at the end of a .pt file. Reading the weights themselves would take seconds.
     for path in sorted(checkpoint.rglob("*")):
         try:
             if path.suffix == ".safetensors":
@@ -92,24 +93,24 @@ def find_damage(checkpoint: Path) -> str | None:
 
 
 def last_checkpoint(output: Path | str) -> str | None:
-    """The newest whole checkpoint in `output`, to hand to `trainer.train(resume_from_checkpoint=...)`, or None.
+    """Path of the newest whole checkpoint in `output` for `trainer.train(resume_from_checkpoint=...)`, or None.
 
-    Warns of every damaged one that it passes over.
+    Warns of every damaged one that it skips.
     """
     for folder in checkpoints(output):
         damage = find_damage(folder)
         if damage is None:
             return str(folder)
-        warnings.warn(f"{folder.name} is passed over: {damage}", stacklevel=2)
+        warnings.warn(f"{folder.name} is skipped: {damage}", stacklevel=2)
     return None
 
 
 def keep_newest(output: Path | str, step: int) -> None:
     """Remove all checkpoints but the KEPT newest whole ones, the one of `step`, and the newest in the folder.
 
-    The one of `step` was just saved. Another process may still be writing its part of it, so it can look damaged.
     transformers sorts by time of change instead, and removes the newest one after the clock was set back.
     """
+    # The one of `step` was just saved. Another process may still be writing its part of it, so it can look damaged.
     folders, whole = checkpoints(output), 0
     protected = {f"checkpoint-{step}", *(folder.name for folder in folders[:1])}
     for folder in folders:
@@ -120,17 +121,17 @@ def keep_newest(output: Path | str, step: int) -> None:
 
 
 def drop_checkpoints(output: Path | str) -> None:
-    """Remove the checkpoints of an earlier run from `output`, so that a new run can not resume from them by mistake."""
+    """Remove all checkpoints in `output`, so that a new run cannot be resumed from those of an earlier one."""
     for folder in checkpoints(output):
         shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
-def explained(output: Path | str) -> Iterator[None]:
-    """Turns the errors of a stopped trainer into one sentence with the way on.
+def explain_errors(output: Path | str) -> Iterator[None]:
+    """Replace some errors of a trainer inside the block by one sentence that says how to go on.
 
     Raises OSError for a full disk, for which three libraries raise three types, and FloatingPointError for a policy whose
-    probabilities are no numbers any more.
+    probabilities are NaN. All other errors pass unchanged.
     """
     from safetensors import SafetensorError
 
@@ -141,10 +142,10 @@ def explained(output: Path | str) -> Iterator[None]:
         # The first text is torch's, when transformers samples. The second comes from `r1lab.engine`.
         if "probability tensor contains" in message or "probabilities are not numbers" in message:
             raise FloatingPointError(
-                "the policy's probabilities are no numbers any more, most likely because the learning rate is too high: lower it and go on "
-                f"with --resume {resume_point(output)}"
+                "the policy's probabilities are no numbers any more, most likely because the learning rate is too high: lower it "
+                f"and go on with --resume {resume_point(output)}"
             ) from error
-        full = isinstance(error, OSError) and error.errno in FULL
+        full = isinstance(error, OSError) and error.errno in DISK_FULL
         full |= isinstance(error, SafetensorError) and "os error" in message
         # These two words are in the errors of torch.save.
         if not full and "inline_container" not in message and "PytorchStreamWriter" not in message:
@@ -156,26 +157,30 @@ def explained(output: Path | str) -> Iterator[None]:
 
 
 def resume_point(output: Path | str) -> str:
-    """Half a sentence: where a run in `output` would go on."""
+    """Half a sentence: the checkpoint from which a run in `output` would go on."""
+    # The user reads one error, so warnings of damaged checkpoints would only confuse.
     with warnings.catch_warnings(action="ignore"):
-        found = last_checkpoint(output)
-    return f"from {Path(found).name}" if found else "(there is no checkpoint yet, so it starts again)"
+        checkpoint = last_checkpoint(output)
+    return (
+        f"from {Path(checkpoint).name}" if checkpoint else "(there is no checkpoint yet, so it starts again)"
+    )
 
 
 def load_or_make(
     path: Path | str, made_with: dict[str, Any], make: Callable[[], Any], *, resume: bool
 ) -> Any:
-    """What `make` returns, as JSON gives it back: tuples are lists, all keys are strings. It is kept in `path`.
+    """The data that `make` returns, saved in `path` as JSON and read back: tuples become lists, and keys become strings.
 
-    With `resume`, what an interrupted run kept there is returned instead, if it was made with the same settings.
-    made_with: what the data depend on (seed, sizes, the name of the model that wrote them), itself JSON.
+    With `resume`, data that an interrupted run saved there with the same settings are returned instead.
+    made_with: the settings that the data depend on, such as the seed, sizes and the name of a model; itself JSON.
     """
+    # Through JSON once, so that a tuple equals the list in the file.
     path, made_with = Path(path), json.loads(json.dumps(made_with))
     if resume and path.is_file():
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept.get("made_with") == made_with:
-            return kept["data"]
-    # Another run's data go first: should this run be killed while it makes its own, none are found.
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        if saved.get("made_with") == made_with:
+            return saved["data"]
+    # Data of another run are removed first. If this run is killed while it makes its own, the file must not exist.
     path.unlink(missing_ok=True)
     write_json({"made_with": made_with, "data": make()}, path)
     return json.loads(path.read_text(encoding="utf-8"))["data"]

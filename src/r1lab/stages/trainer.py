@@ -1,7 +1,7 @@
-"""TRL's GRPOTrainer on the kernel of `r1lab.kernels`: the same arguments, loss, metrics and checkpoints.
+"""TRL's GRPOTrainer with the kernel of `r1lab.kernels`: the same arguments, loss, metrics and checkpoints.
 
-A trainer's forward pass ends with the head, which makes the logits. Here `add_head_hook` lets a caller replace the head, and the
-kernel takes its place: for the loss, and for the log-probabilities of the old policy and of the reference model.
+A trainer's forward pass ends with the head, which makes the logits. `add_head_hook` lets a caller replace the head by the
+kernel, for the loss and for the log-probabilities of the old policy and of the reference model.
 """
 
 import functools
@@ -11,10 +11,11 @@ import torch
 from transformers.utils import logging
 from trl import GRPOTrainer
 
+from r1lab.engine import base_model
 from r1lab.kernels import LOSSES, GRPOSpec, fused_grpo_loss, linear_logp, step_normalizer
 
 logger = logging.get_logger(__name__)
-# What a batch of a vision model holds besides text.
+# The keys of a batch of a vision model besides its text.
 IMAGES = ("pixel_values", "image_grid_thw", "num_images", "token_type_ids", "mm_token_type_ids")
 # Settings by which some model families scale their logits, each in its own place. The kernel knows `logit_scale` only.
 OWN_SCALES = ("output_multiplier", "lm_head_multiplier", "logits_scaling")
@@ -53,7 +54,7 @@ class KernelGRPOTrainer(GRPOTrainer):
             processes=self.accelerator.num_processes,
         )
         entropy_coef = self.entropy_coef
-        # The adaptive bonus rests while the policy's entropy is above its target.
+        # The adaptive entropy bonus is off while the policy's entropy is above its target.
         if self.use_adaptive_entropy and self._last_world_entropy > self.args.entropy_target:
             entropy_coef = 0.0
 
@@ -65,7 +66,7 @@ class KernelGRPOTrainer(GRPOTrainer):
                 # The state at a token predicts the next one, so the completion's states begin one token early.
                 states[:, -ids.shape[1] - 1 : -1],
                 ids=ids,
-                # What a tool wrote is part of the text, but the policy did not choose it.
+                # The output of a tool is part of the text, but the policy did not sample it.
                 mask=mask * inputs["tool_mask"] if "tool_mask" in inputs else mask,
                 advantages=inputs["advantages"],
                 spec=spec,
@@ -74,7 +75,8 @@ class KernelGRPOTrainer(GRPOTrainer):
                 is_ratio=inputs.get("importance_sampling_ratio"),
                 normalizer=normalizer,
                 temperature=self.temperature,
-                entropy_coef=entropy_coef / accumulation,  # TRL divides the bonus like the loss
+                # TRL divides the bonus as it divides the loss.
+                entropy_coef=entropy_coef / accumulation,
                 **head,
             )
 
@@ -92,15 +94,16 @@ class KernelGRPOTrainer(GRPOTrainer):
     def _get_per_token_logps_and_entropies(
         self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, compute_entropy=False, **rest
     ):
-        """Old and reference log-probabilities: by the same kernel as the loss, so that an unchanged policy has ratio 1."""
-        # The kernel keeps no graph for a later loss, and has no images and no losses of experts.
+        """(log-probabilities, entropies or None, None) of the old policy or the reference, by the same kernel as the loss."""
+        # TRL's own code where a gradient, images or a loss of experts is wanted. Otherwise the kernel, so that an unchanged
+        # policy has exactly the ratio 1.
         rest_given = any(value is not None and value is not False for value in rest.values())
         if torch.is_grad_enabled() or rest_given or self._not_covered(model, {}):
             settings = {"batch_size": batch_size, "compute_entropy": compute_entropy, **rest}
             return super()._get_per_token_logps_and_entropies(
                 model, input_ids, attention_mask, logits_to_keep, **settings
             )
-        # In passes of `batch_size` rows: without gradients the hidden states of one pass are all that is held.
+        # In passes of `batch_size` rows, because without gradients only the hidden states of one pass are in memory.
         parts, rows = [], batch_size or len(input_ids)
         for ids, mask in zip(input_ids.split(rows), attention_mask.split(rows), strict=True):
 
@@ -139,9 +142,10 @@ class KernelGRPOTrainer(GRPOTrainer):
 
     def _not_covered(self, model, inputs) -> str | None:
         """Why TRL's own loss must be used, or None."""
-        base = _base_model(self.accelerator.unwrap_model(model))
+        base = base_model(self.accelerator.unwrap_model(model))
         head, config = base.get_output_embeddings(), base.config.get_text_config()
-        sharded = hasattr(head.weight, "ds_id") or hasattr(head.weight, "full_tensor")  # ZeRO-3, FSDP2
+        # ZeRO-3 marks a weight with the first attribute, FSDP2 with the second.
+        sharded = hasattr(head.weight, "ds_id") or hasattr(head.weight, "full_tensor")
         own_scale = any(getattr(config, name, None) not in (None, 1) for name in OWN_SCALES)
         # The first reason that applies is logged, so each is a sentence a user can act on.
         reasons = {
@@ -173,11 +177,12 @@ def add_head_hook(model) -> None:
 
     Inside the model's own forward, so that the hooks of DDP and mixed precision fire; without `kernel` nothing changes.
     """
-    base = _base_model(model)
+    base = base_model(model)
     config, forward = base.config.get_text_config(), base.forward
     scale = getattr(config, "logit_scale", None)
 
-    @functools.wraps(forward)  # generate() checks its arguments against the signature
+    # generate() checks its arguments against the signature, so the hooked function must show the original one.
+    @functools.wraps(forward)
     def hooked(*args, kernel=None, **kwargs):
         if kernel is None:
             return forward(*args, **kwargs)
@@ -191,8 +196,3 @@ def add_head_hook(model) -> None:
         return kernel(inner.last_hidden_state, {**head, "logit_scale": 1.0 if scale is None else scale})
 
     base.forward = hooked
-
-
-def _base_model(model):
-    """The transformers model under LoRA adapters, if there are any."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model

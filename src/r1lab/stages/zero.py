@@ -15,27 +15,32 @@ FORMAT_WEIGHT = 0.5
 
 
 def zero_dataset(scale: Scale):
-    """The training problems as a `datasets.Dataset`, see `training_set`."""
+    """The scale's training problems as a `datasets.Dataset`, see `training_set`."""
     return training_set(load_scale_problems(scale, "train"), scale)
 
 
 def training_set(problems: list[dict], scale: Scale):
-    """Problems as a `datasets.Dataset` in a fixed shuffle, prompts rendered for the scale's policy."""
+    """Problems as a `datasets.Dataset` in a fixed shuffle, prompts rendered for the scale's policy.
+
+    problems: rows with the keys of data/problems. All keys become columns, because the rewards read them.
+    """
     from datasets import Dataset
 
+    # Files are sorted by kind of problem. Unshuffled, each step would train on one kind.
     return Dataset.from_list(to_training_rows(problems, scale.template)).shuffle(seed=0)
 
 
 def zero_rewards(more: Mapping[str, float] | None = None, **options: Mapping) -> dict[str, list]:
-    """The rewards of R1-Zero, as the arguments `reward_funcs` and `reward_weights` of TRL's trainer and config.
+    """The rewards of R1-Zero, {"reward_funcs": ..., "reward_weights": ...} as TRL's trainer and config take them.
 
-    more: further rewards with their weights, and options for them (as in `reward_set`): later stages add to R1-Zero's.
+    more: {name: weight} of the rewards that a later stage adds. options: of rewards by name, as in `reward_set`.
     """
     # One reward for each verifier, which scores only the problems that name it, and one for the format.
     weights = {reward.name: 1.0 for reward in VERIFIERS.values()}
     weights |= {"format": FORMAT_WEIGHT, **(more or {})}
     # An answer must be worked out: `12+7` equals 19, but repeating the question is no answer.
     rewards = reward_set(weights, accuracy={"require_simplified": True}, **options)
+    # With weight 0 they change no advantage.
     rewards["reward_funcs"] += LOGGED_ONLY
     rewards["reward_weights"] += [0.0] * len(LOGGED_ONLY)
     return rewards

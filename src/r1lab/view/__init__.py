@@ -6,17 +6,3 @@ from r1lab.view.progress import progress_line
 from r1lab.view.reports import plot_by_group, plot_pass_at_k
 from r1lab.view.rewards import plot_distributions, plot_lines, plot_proxy_and_truth
 from r1lab.view.traces import show_traces
-
-__all__ = [
-    "TrainingPlot",
-    "plot_by_group",
-    "plot_distributions",
-    "plot_kernel_bench",
-    "plot_lines",
-    "plot_pass_at_k",
-    "plot_proxy_and_truth",
-    "plot_runs",
-    "plot_training",
-    "progress_line",
-    "show_traces",
-]

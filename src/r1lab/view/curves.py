@@ -31,7 +31,7 @@ SHARES = {"frac_reward_zero_std", "completions/clipped_ratio", *UNWEIGHTED}
 
 
 def series(log_history: Sequence[dict], key: str) -> tuple[list[float], list[float]]:
-    """Steps and values of one key of a TRL log history; entries without the key, or with NaN, are left out."""
+    """(steps, values) of one key of a TRL log history. Entries without the key, or with NaN, are skipped."""
     steps, values = [], []
     for index, entry in enumerate(log_history):
         value = entry.get(key)
@@ -42,7 +42,7 @@ def series(log_history: Sequence[dict], key: str) -> tuple[list[float], list[flo
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """Mean of a centred window of a tenth of the run; at both ends, of the part of the window that exists."""
+    """Moving means over a centered window of a tenth of the run. At both ends the window is cut."""
     half = len(values) // 20
     windows = (values[max(0, index - half) : index + half + 1] for index in range(len(values)))
     return [sum(window) / len(window) for window in windows]
@@ -65,11 +65,11 @@ def draw_curve(ax, log_history: Sequence[dict], key: str, **line) -> str:
 
 
 def plot_training(log_history: Sequence[dict], keys: Sequence[str] | None = None):
-    """Draw a training run from TRL's log history (`trainer.state.log_history`): a matplotlib Figure.
+    """A matplotlib Figure of a training run, from TRL's log history (`trainer.state.log_history`).
 
     One panel each for reward (band: one standard deviation), the reward functions, completion length in tokens,
     entropy, the shares of groups and completions that give no gradient, and rewards of weight 0 (self-checks, language).
-    Panels without data are left out. keys: log keys to draw instead, one panel each, as in ("kl", "grad_norm").
+    Panels without data are skipped. keys: log keys to draw instead, one panel each, as in ("kl", "grad_norm").
     Raises ValueError when the log holds none of the keys.
     """
     panels = _panels(log_history, keys)
@@ -81,7 +81,8 @@ def plot_training(log_history: Sequence[dict], keys: Sequence[str] | None = None
         for ax, (title, unit, keys_here) in zip(axes, panels, strict=True):
             _draw_panel(ax, log_history, keys_here)
             ax.set(title=title, ylabel=unit)
-        for ax in axes[-3:]:  # the lowest of each column
+        # The lowest panel of each column.
+        for ax in axes[-3:]:
             ax.set_xlabel("step")
     return figure
 
@@ -128,7 +129,7 @@ def _draw_spread(ax, log_history: Sequence[dict], color: str) -> None:
 
 
 def plot_runs(runs: Mapping[str, Sequence[dict]], keys: Mapping[str, str]):
-    """Draw several runs over each other, one panel per log key: a matplotlib Figure.
+    """A matplotlib Figure of several runs over each other, one panel per log key.
 
     runs: label -> TRL log history; keys: title of a panel -> log key. Lines are moving means, see `smooth`.
     Raises ValueError when a run has not logged a key.
@@ -147,15 +148,12 @@ def plot_runs(runs: Mapping[str, Sequence[dict]], keys: Mapping[str, str]):
 class TrainingPlot:
     """A training figure that redraws itself in a notebook while the policy trains.
 
-    Feed it every log (`update`) and call `close` at the end. Outside a notebook, and under pytest (nbval), nothing
+    Call `update` with every log and `close` at the end. Outside a notebook, and under pytest (nbval), nothing
     is drawn before `close`.
     """
 
     def __init__(self, keys: Sequence[str] | None = None, *, seconds: float = 3.0):
-        """keys: as in `plot_training`. seconds: shortest time between two redraws.
-
-        Redraws also keep to a twentieth of the time: the processor that draws is the one that trains.
-        """
+        """keys: as in `plot_training`. seconds: shortest time between two redraws."""
         self.keys, self.seconds = keys, seconds
         self.logs: list[dict] = []
         self._redraw_at = time.monotonic() + seconds
@@ -183,9 +181,11 @@ class TrainingPlot:
             else:
                 self._display.update(self.figure())
         finished = time.monotonic()
+        # Drawing may take a twentieth of the time, because the same processor trains.
         self._redraw_at = finished + max(self.seconds, 20 * (finished - started))
 
 
 def _in_notebook() -> bool:
-    ipython = sys.modules.get("IPython")  # whoever has not imported it is not in a notebook
+    # In a notebook it is imported already.
+    ipython = sys.modules.get("IPython")
     return ipython is not None and getattr(ipython.get_ipython(), "kernel", None) is not None

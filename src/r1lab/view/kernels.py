@@ -8,10 +8,10 @@ FLOOR = "matrix products"  # of all rows; drawn as a line through the bars
 
 
 def plot_kernel_bench(record: Mapping):
-    """Draw what `python tools/maintain.py bench-kernel` wrote: a matplotlib Figure, one row of two panels per case.
+    """A matplotlib Figure of the kernel's measurements, one row of two panels per case.
 
-    record: the parsed JSON file. Bars are medians of seconds and peaks in MB above the inputs; what could not run has no
-    bar. Raises ValueError when the record holds no case.
+    record: the parsed JSON file of `python tools/maintain.py bench-kernel`. Bars are medians of seconds and peaks in MB above
+    the inputs. What could not run has no bar. Raises ValueError when the record holds no case.
     """
     cases = record.get("cases")
     if not cases:

@@ -8,10 +8,8 @@ from collections.abc import Callable
 def progress_line(stream=None) -> Callable[[dict], None]:
     """A function for `MetricsLog(show=...)`: rewrites one line with the step, what is learned and the minutes left."""
     stream = stream or sys.stdout
-    started, first = (
-        0.0,
-        None,
-    )  # time and step at which this run began: a resumed run does not begin at step 0
+    # Time and step at which this run began: a resumed run does not begin at step 0.
+    started, first = 0.0, None
 
     def show(log: dict) -> None:
         nonlocal started, first

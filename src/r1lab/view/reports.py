@@ -6,10 +6,10 @@ from r1lab.view.style import INK, MARKERS, PALETTE, new_figure
 
 
 def plot_pass_at_k(reports: dict[str, dict]):
-    """Draw pass@k against k, one line per report, with 95% bands: a matplotlib Figure.
+    """A matplotlib Figure of pass@k against k, one line per report, with 95% bands.
 
-    Where the lines meet, RL only raised the probability of what the base model could already write; where they stay apart,
-    the policy solves problems that the base model does not reach in k samples (Yue et al., 2025).
+    Where the lines meet, RL only raised the probability of answers that the base model could already write. Where they stay
+    apart, the policy solves problems that the base model does not solve in k samples (Yue et al., 2025).
     Raises ValueError when no report holds a pass@k.
     """
     with new_figure() as (figure, [[ax]]):
@@ -35,7 +35,7 @@ def plot_pass_at_k(reports: dict[str, dict]):
 
 
 def plot_by_group(reports: dict[str, dict], group: str = "domain", metric: str = "greedy_accuracy"):
-    """Draw one metric by domain, kind, language or level, one bar per report, with 95% intervals: a Figure.
+    """A matplotlib Figure of one metric by domain, kind, language or level, one bar per report, with 95% intervals.
 
     Raises ValueError when a report lacks the group or the metric.
     """

@@ -9,7 +9,7 @@ BINS = 12
 
 
 def plot_lines(x: Sequence[float], lines: Mapping[str, Sequence[float]], **labels):
-    """Draw {name: y} over x in the style of the course: a matplotlib Figure.
+    """A matplotlib Figure of the lines {name: y} over x, in the style of the course.
 
     labels: what `Axes.set` takes (xlabel, ylabel, title, ylim). Raises ValueError on a line that is not as long as x.
     """
@@ -25,9 +25,9 @@ def plot_lines(x: Sequence[float], lines: Mapping[str, Sequence[float]], **label
 
 
 def plot_distributions(values: Mapping[str, Sequence[float | None]]):
-    """Draw how often each reward had which value, one small panel per reward: a matplotlib Figure.
+    """A matplotlib Figure of the distribution of each reward's values, one small panel per reward.
 
-    values: reward name -> its values, None left out; a bar is the share of the values around a twelfth of the axis.
+    values: reward name -> its values; None is skipped; a bar is the share of the values around a twelfth of the axis.
     Panels reach from 0 to 1, or to -1 where a value is negative. The title holds the name and the mean.
     Raises ValueError when a reward has no value at all.
     """
@@ -61,21 +61,20 @@ def _draw_shares(ax, values: list[float]) -> None:
 def plot_proxy_and_truth(
     runs: Mapping[str, Sequence[dict]],
     *,
-    proxy: str = "reward",
     truth: str,
     names: tuple[str, str] | None = None,
 ):
-    """Draw the reward of a run and what it was meant to improve, one panel per run: a matplotlib Figure.
+    """A matplotlib Figure of the reward of each run and of what it was meant to improve, one panel per run.
 
-    runs: title -> TRL log history; proxy, truth: log keys, such as "reward" and "rewards/true_accuracy/mean"; names: how the
-    legend calls them. All panels share the axis. Points are faint, the line is their moving mean.
+    runs: title -> TRL log history; truth: a log key such as "rewards/true_accuracy/mean"; names: of the reward and of the
+    truth in the legend. All panels share the axis. Points are faint, the line is their moving mean.
     Raises ValueError when a run has not logged both.
     """
-    check_logged(runs, (proxy, truth))
-    names = names or [key.removeprefix("rewards/").removesuffix("/mean") for key in (proxy, truth)]
+    check_logged(runs, ("reward", truth))
+    names = names or [key.removeprefix("rewards/").removesuffix("/mean") for key in ("reward", truth)]
     with new_figure(1, len(runs)) as (figure, axes):
         for ax, (title, history) in zip(axes.flat, runs.items(), strict=True):
-            draw_curve(ax, history, proxy, color=PALETTE[1], linestyle=DASHES[0], label=names[0])
+            draw_curve(ax, history, "reward", color=PALETTE[1], linestyle=DASHES[0], label=names[0])
             draw_curve(ax, history, truth, color=PALETTE[0], linestyle=DASHES[1], label=names[1])
             ax.axhline(0, color=INK, linewidth=0.6)
             ax.set(title=title, xlabel="step")
