@@ -21,6 +21,7 @@ from r1lab.sampling import BATCH, Sample, rows_at_once
 from r1lab.scale import DATA, SCALES
 from r1lab.stages import grpo, lora
 from r1lab.stages.checkpoints import find_parents, save_stage
+from r1lab.stages.callbacks import MetricsLog
 from r1lab.stages.config import machine_args, make_grpo_args, make_sft_args, vllm_args
 from r1lab.stages.grpo import load_trainable
 from r1lab.stages.prime import prime_format
@@ -290,7 +291,7 @@ def test_a_cluster_samples_with_vllm_beside_the_training_or_on_a_server(monkeypa
 
 
 def test_a_long_run_says_after_three_steps_how_long_it_will_be(monkeypatch, capsys, tmp_path):
-    log, clock = grpo.MetricsLog(tmp_path / "metrics.json"), iter([100.0, 130.0, 160.0, 190.0])
+    log, clock = MetricsLog(tmp_path / "metrics.json"), iter([100.0, 130.0, 160.0, 190.0])
     monkeypatch.setattr("time.time", lambda: next(clock))
     state = SimpleNamespace(global_step=0, max_steps=200, is_world_process_zero=True, log_history=[])
     for state.global_step in (1, 2, 3, 4):
@@ -316,8 +317,8 @@ def test_vllm_gets_the_stop_tokens_although_unsloth_turns_it_on_late(monkeypatch
     model, tokenizer = load_model("tiny-base", device="cpu")
     model.vllm_engine, made = object(), []
     monkeypatch.setattr(grpo, "load_trainable", lambda *_: (model, tokenizer))
-    stub = SimpleNamespace(remove_callback=lambda _: None)
-    monkeypatch.setattr(grpo, "trainer_class", lambda scale: lambda **given: made.append(given) or stub)
+    monkeypatch.setattr(grpo, "trainer_class", lambda scale: lambda **given: made.append(given))
+    monkeypatch.setattr(grpo, "attach_log", lambda trainer, show: None)
     rewards, rows = {"reward_funcs": [], "reward_weights": []}, Dataset.from_list([{"prompt": "2+2?"}])
     grpo.make_grpo_trainer(SCALES["tiny"], tmp_path, dataset=rows, rewards=rewards)
     assert made[0]["args"].generation_kwargs == {"stop_token_ids": [tokenizer.eos_token_id]}

@@ -95,8 +95,8 @@ def fake_trainers(monkeypatch):
     """The arguments that every trainer was made with."""
     given = []
     fake = type("Fake", (), {"__init__": lambda self, **options: given.append(options)})
-    fake.remove_callback = lambda self, callback: None
     monkeypatch.setattr("r1lab.stages.grpo.trainer_class", lambda scale: fake)
+    monkeypatch.setattr("r1lab.stages.grpo.attach_log", lambda trainer, show: None)
     return given
 
 
