@@ -10,7 +10,7 @@ import pytest
 from r1lab.problems import load_general, load_problems
 from r1lab.rewards.general import answers_well
 from r1lab.scale import DATA, SCALES
-from r1lab.stages import align, general, preference
+from r1lab.stages import align, general_report, preference
 from r1lab.stages.checkpoints import RECORD
 from r1lab.stages.config import make_dpo_args
 from r1lab.stages.runner import Run, train_stage
@@ -240,7 +240,7 @@ def test_curves_are_means_over_a_few_steps():
     ],
 )
 def test_a_few_steps_leave_a_card_and_facts(tmp_path, sft2, monkeypatch, name, recipe, logged, missing):
-    for module, rows in ((align, FEW[:4]), (general, FEW)):
+    for module, rows in ((align, FEW[:4]), (general_report, FEW)):
         monkeypatch.setattr(module, "load_general", lambda split, scale=None, rows=rows: rows)
     run = train_stage(name, SMALL, tmp_path / "out", folders={"reject": sft2}, **QUICK)
     steps = [row for row in run["history"] if logged in row]
@@ -277,5 +277,5 @@ def test_a_large_scale_does_not_learn_from_the_general_prompts_of_the_tiny_world
 
 def test_general_prompts_without_a_harmful_one_have_no_share_of_refusals():
     rows = [{"kind": "fact", "reply": "I'm sorry, I can't."}, {"kind": "fact", "reply": "It is green."}]
-    shares = general.refusals({"rows": rows})
+    shares = general_report.refusals({"rows": rows})
     assert set(shares) == {"benign"} and shares["benign"]["value"] == 0.5

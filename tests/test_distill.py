@@ -12,7 +12,7 @@ from r1lab.policy import load_model
 from r1lab.problems import load_general, load_problems
 from r1lab.prompts import format_completion
 from r1lab.scale import SCALES
-from r1lab.stages import distill, general, sft, stopwatch, zero
+from r1lab.stages import distill, general_report, sft, stopwatch, zero
 from r1lab.stages.checkpoints import find_stage, save_stage
 from r1lab.stages.config import make_on_policy_args
 from r1lab.stages.runner import Run, train_stage
@@ -171,7 +171,7 @@ def test_a_rival_leaves_the_folder_of_another_run_alone(tmp_path, teacher):
 
 def test_one_student_is_loaded_and_all_is_measured_with_it(tmp_path, teacher, traces, monkeypatch):
     monkeypatch.setattr(stopwatch, "PROBLEMS", 4)
-    monkeypatch.setattr(general, "load_general", lambda split, scale=None: load_general(split)[:4])
+    monkeypatch.setattr(general_report, "load_general", lambda split, scale=None: load_general(split)[:4])
     loaded = []
     for module in (distill, sft):
         load = module.load_trainable

@@ -20,8 +20,8 @@ from r1lab.policy import Policy, adapter_base, load_model, load_policy, merge_ad
 from r1lab.sampling import BATCH, Sample, rows_at_once
 from r1lab.scale import DATA, SCALES
 from r1lab.stages import grpo, lora
-from r1lab.stages.checkpoints import find_parents, save_stage
 from r1lab.stages.callbacks import MetricsLog
+from r1lab.stages.checkpoints import find_parents, save_stage
 from r1lab.stages.config import machine_args, make_grpo_args, make_sft_args, vllm_args
 from r1lab.stages.grpo import load_trainable
 from r1lab.stages.prime import prime_format

@@ -14,7 +14,7 @@ from r1lab.prompts import TAGS, format_completion
 from r1lab.recipe import STAGES, VARIANTS
 from r1lab.sampling import Sample
 from r1lab.scale import DATA, SCALES
-from r1lab.stages import filters, general, reject
+from r1lab.stages import filters, general_report, reject
 from r1lab.stages.checkpoints import RECORD
 from r1lab.stages.runner import Run, train_stage
 
@@ -156,7 +156,7 @@ def test_general_prompts_of_ones_own_are_read_and_checked(tmp_path, monkeypatch)
 
 
 def test_a_short_run_trains_the_base_and_leaves_its_facts(tmp_path, reason_folder, sampler, monkeypatch):
-    monkeypatch.setattr(general, "load_general", lambda split, scale: load_general(split)[::20])
+    monkeypatch.setattr(general_report, "load_general", lambda split, scale: load_general(split)[::20])
     output = tmp_path / "run"
     small = {"folders": {"reason": reason_folder}, "prompts": 16, "max_steps": 1, "warmup_steps": 0}
     facts = train_stage("reject", SMALL, output, save_strategy="no", **small)["facts"]
