@@ -11,6 +11,7 @@ import pytest
 
 from r1lab.problems.adapters import SOURCES
 from r1lab.problems.hub import load_source
+from r1lab.problems.rows import read_lines
 from r1lab.prompts import format_completion
 from r1lab.rewards import make_reward
 
@@ -38,15 +39,15 @@ def test_every_gsm8k_gold_verifies_itself_and_none_verifies_the_next_number():
 
 
 def test_the_last_sentences_of_gsm8k_are_read_with_their_dollars_and_chains():
-    problems = rows("gsm8k_test.jsonl")
-    texts = [re.sub(r"<<.*?>>", "", row["answer"]).partition("####")[0].strip() for row in problems]
-    said = [f"<think>x</think>\n{text}" for text in texts]
-    wrong = [f"#### {int(row['answer'].rpartition('####')[2].replace(',', '')) + 1}" for row in problems]
+    """1,286 of 1,319; the others give their answer in words."""
+    problems = rows("gsm8k", 1319)
+    published = read_lines(FOLDER / SOURCES["gsm8k"].benchmark, "it is cut off")
+    texts = [re.sub(r"<<.*?>>", "", row["answer"]).partition("####")[0].strip() for row in published]
+    completions = [f"<think>x</think>\n{text}" for text in texts]
+    golds = [row["solution"].replace(",", "") for row in problems]
     reward = make_reward("reasoning_accuracy", budget_s=600.0)
-    assert (
-        sum(reward(said, solution=[row["answer"] for row in problems])) >= 1270
-    )  # 1286; the others state it in words
-    assert sum(reward(said, solution=wrong)) == 0
+    assert sum(reward(completions, solution=golds)) >= 1270
+    assert sum(reward(completions, solution=[str(int(gold) + 1) for gold in golds])) == 0
 
 
 def test_every_canonical_humaneval_solution_passes_and_no_empty_one_does():

@@ -22,12 +22,12 @@ from hypothesis import strategies as st
 import r1lab.rewards
 from r1lab.prompts import format_completion
 from r1lab.rewards import make_reward
-from r1lab.rewards.compare import compare
-from r1lab.rewards.gold import read_gold
-from r1lab.rewards.latex import too_costly
-from r1lab.rewards.normalise import normalise
-from r1lab.rewards.quantities import evaluate, read_numeral, read_quantity
-from r1lab.rewards.reading import last_boxed
+from r1lab.rewards.answers.compare import compare
+from r1lab.rewards.answers.gold import read_gold
+from r1lab.rewards.answers.latex import too_costly
+from r1lab.rewards.answers.normalise import normalise
+from r1lab.rewards.answers.quantities import evaluate, read_numeral, read_quantity
+from r1lab.rewards.answers.reading import last_boxed
 from r1lab.rewards.verify.symbolic import SYMBOLIC, SymbolicVerifier
 
 

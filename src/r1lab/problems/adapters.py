@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from r1lab.prompts import format_completion
-from r1lab.rewards.reading import last_boxed
+from r1lab.rewards.answers.reading import last_boxed
 
 # What most of the data sets hold: competition problems in English. The keys are those of data/problems.
 COMPETITION = {"domain": "competition", "kind": "competition", "language": "en", "level": "hard"}

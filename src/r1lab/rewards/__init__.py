@@ -1,10 +1,9 @@
 """Rewards: one file per family, one contract (read `base` first), made by name.
 
-accuracy   finds the answer (reading), brings it into one spelling (normalise), reads it as its solution was read (gold, with
-           quantities, units, intervals, lists) and compares (compare, latex)
-code       runs the code of an answer (finding) against hidden tests; logic and countdown check puzzles
+accuracy   is the answer of a math problem right?
+code       does the code of an answer (finding) pass hidden tests? logic and countdown check puzzles
 format, length, language, proxies, general: what can be said without knowing the answer
-verify/    the processes behind accuracy and code: skip them on a first reading
+answers/   what a written answer means, as accuracy reads it; verify/ the processes that can be killed. Skip both on a first reading
 
 Importing this package costs nothing: sympy lives in a worker process that starts on the first answer it is needed
 for, and code runs in another.

@@ -1,16 +1,15 @@
-r"""Reward for the right answer to a math problem: read the answer (`reading`), bring it into one spelling (`normalise`),
-compare it with the solution (`gold`, `compare`)."""
+r"""Reward for the right answer to a math problem. What a written answer means is decided in `rewards.answers`."""
 
 from typing import Any, ClassVar
 
 from r1lab.prompts import THINK_CLOSE
+from r1lab.rewards.answers.compare import compare
+from r1lab.rewards.answers.gold import LOCALES, Gold, read_gold
+from r1lab.rewards.answers.latex import too_costly
+from r1lab.rewards.answers.normalise import normalise
+from r1lab.rewards.answers.quantities import read_quantity, same_quantity
+from r1lab.rewards.answers.reading import LONGEST_ANSWER, last_boxed, spoken_answer, stated_answer
 from r1lab.rewards.base import AnswerReward, SlowCheck, final_text
-from r1lab.rewards.compare import compare
-from r1lab.rewards.gold import LOCALES, Gold, read_gold
-from r1lab.rewards.latex import too_costly
-from r1lab.rewards.normalise import normalise
-from r1lab.rewards.quantities import read_quantity, same_quantity
-from r1lab.rewards.reading import LONGEST_ANSWER, last_boxed, spoken_answer, stated_answer
 from r1lab.rewards.verify.symbolic import SYMBOLIC
 
 

@@ -5,11 +5,11 @@ import re
 from collections import Counter
 from fractions import Fraction
 
+from r1lab.rewards.answers.normalise import normalise
+from r1lab.rewards.answers.quantities import evaluate
+from r1lab.rewards.answers.reading import ANSWER_IS, last_boxed
 from r1lab.rewards.base import AnswerReward
 from r1lab.rewards.logic import LONGEST_ANSWER, last_statement
-from r1lab.rewards.normalise import normalise
-from r1lab.rewards.quantities import evaluate
-from r1lab.rewards.reading import ANSWER_IS, last_boxed
 
 Expression = tuple[Fraction, Counter]  # its value, and the numbers it uses
 

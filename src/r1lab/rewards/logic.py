@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable
 
+from r1lab.rewards.answers.reading import ANSWER_IS
 from r1lab.rewards.base import AnswerReward
-from r1lab.rewards.reading import ANSWER_IS
 
 LONGEST_ANSWER = 1000  # characters
 Solution = frozenset | dict | tuple  # names, roles or an order, see `read_solution`

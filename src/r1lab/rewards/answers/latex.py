@@ -2,9 +2,9 @@
 
 import re
 
-from r1lab.rewards.quantities import NUMERAL, read_numeral
-from r1lab.rewards.reading import LONGEST_ANSWER
-from r1lab.rewards.units import split_unit
+from r1lab.rewards.answers.quantities import NUMERAL, read_numeral
+from r1lab.rewards.answers.reading import LONGEST_ANSWER
+from r1lab.rewards.answers.units import split_unit
 
 DEEPEST = 10  # nested brackets; the grammar behind math-verify is exponential in them
 _COSTLY = re.compile(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 
-from r1lab.rewards.quantities import evaluate
+from r1lab.rewards.answers.quantities import evaluate
 
 Bound = Fraction | float | str  # a number, an infinity, or a formula that only math-verify can compare
 Piece = tuple[
@@ -43,7 +43,7 @@ _WITHOUT = re.compile(r"\\mathbb\{R\}\s*(?:\\setminus|-|/)\s*\\\{(.*)\\\}", re.D
 # "x \in" or "D =" in front.
 _NAME = re.compile(r"\s*([A-Za-z](?:_\{?\w+\}?)?)\s*(?:=|\\in(?![A-Za-z]))\s*(?=[(\[\]\\])")
 # Comparison signs, typed or in LaTeX.
-_RELATION = re.compile(r"(<=|>=|<|>|\\(?:leqslant|geqslant|leq?|geq?|lt|gt|neq?)(?![A-Za-z])|!=)")
+RELATION = re.compile(r"(<=|>=|<|>|\\(?:leqslant|geqslant|leq?|geq?|lt|gt|neq?)(?![A-Za-z])|!=)")
 _LETTER = re.compile(r"[A-Za-z](?:_\{?\w\}?)?")
 
 
@@ -97,10 +97,10 @@ def _read_brackets(text: str, locale: str) -> Piece | None:
 
 def _read_relation(text: str, locale: str) -> tuple[str, list[Piece]] | None:
     """The unknown and the intervals of `x > 2`, `2 < x`, `1 < x \\le 2` or `x \\ne 2`."""
-    first, *rest = (part.strip() for part in _RELATION.split(text))
+    first, *rest = (part.strip() for part in RELATION.split(text))
     if len(rest) not in (2, 4) or not first or not rest[-1]:
         return None
-    signs = [_sign(relation) for relation in rest[::2]]
+    signs = [relation_sign(relation) for relation in rest[::2]]
     operands = [first, *rest[1::2]]
     if ">" in signs[0]:  # read it from the other end, so that the numbers rise
         operands, signs = operands[::-1], [sign.replace(">", "<") for sign in signs[::-1]]
@@ -126,7 +126,7 @@ def _read_relation(text: str, locale: str) -> tuple[str, list[Piece]] | None:
     return unknown, [(value, closed[0], math.inf, False)]
 
 
-def _sign(relation: str) -> str:
+def relation_sign(relation: str) -> str:
     """<, <=, >, >= or != for any way to write it."""
     if relation in ("!=",) or relation.startswith("\\ne"):
         return "!="

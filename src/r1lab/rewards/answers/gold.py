@@ -12,11 +12,11 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from r1lab.rewards import intervals, lists, quantities
-from r1lab.rewards.latex import as_latex, too_costly
-from r1lab.rewards.normalise import normalise
-from r1lab.rewards.quantities import LONGEST_NUMERAL, Quantity
-from r1lab.rewards.reading import HEDGES, LONGEST_ANSWER, last_boxed
+from r1lab.rewards.answers import intervals, lists, quantities
+from r1lab.rewards.answers.latex import as_latex, too_costly
+from r1lab.rewards.answers.normalise import normalise
+from r1lab.rewards.answers.quantities import LONGEST_NUMERAL, Quantity
+from r1lab.rewards.answers.reading import HEDGES, LONGEST_ANSWER, last_boxed
 from r1lab.rewards.verify.symbolic import SYMBOLIC
 
 LOCALES = ("en", "id")  # how numbers are written: 1,234.5 or 1.234,5

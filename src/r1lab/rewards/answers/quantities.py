@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-from r1lab.rewards.normalise import normalise, read_words
-from r1lab.rewards.units import NO_UNIT, Unit, read_unit, same_unit
+from r1lab.rewards.answers.normalise import normalise, read_words
+from r1lab.rewards.answers.units import NO_UNIT, Unit, read_unit, same_unit
 
 NUMERAL = r"(?:\d+(?:[.,]\d+)*|[.,]\d+)"
 LONGEST_NUMERAL = 200  # digits

@@ -2,7 +2,7 @@ r"""Where in a completion the answer is: the last `\boxed{}`, what follows "the 
 
 import re
 
-from r1lab.rewards.normalise import mark_currency, normalise, read_words
+from r1lab.rewards.answers.normalise import mark_currency, normalise, read_words
 
 LONGEST_ANSWER = 512  # characters
 

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 
 from r1lab.languages import WORDS
-from r1lab.rewards.intervals import _RELATION, _sign, split_top
-from r1lab.rewards.quantities import MATH_WORDS, Quantity, read_quantity, same_quantity
+from r1lab.rewards.answers.intervals import RELATION, relation_sign, split_top
+from r1lab.rewards.answers.quantities import MATH_WORDS, Quantity, read_quantity, same_quantity
 
 # ------------------------------------------------------------------------------------------------- lists
 
@@ -153,10 +153,10 @@ _ORDERED = re.compile(r"[A-Za-z]\w*(?:_\{\w+\})?")
 
 def read_order(text: str, locale: str = "en") -> tuple[str, ...] | None:
     """Names and signs of a chain such as `a < b <= c`, from its low end; None if numbers are in it."""
-    parts = [part.strip() for part in _RELATION.split(text)]
+    parts = [part.strip() for part in RELATION.split(text)]
     if len(parts) < 3 or not all(map(_ORDERED.fullmatch, parts[::2])):
         return None
-    parts[1::2] = map(_sign, parts[1::2])
+    parts[1::2] = map(relation_sign, parts[1::2])
     if len(set("".join(parts[1::2])) & set("<>!")) != 1 or "!=" in parts:
         return None
     return tuple(parts) if "<" in parts[1] else tuple(part.replace(">", "<") for part in parts[::-1])

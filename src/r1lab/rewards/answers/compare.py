@@ -8,14 +8,14 @@ one value. No gold `14` starts sympy.
 import re
 from fractions import Fraction
 
-from r1lab.rewards import lists
-from r1lab.rewards.gold import KINDS, Gold
-from r1lab.rewards.intervals import Intervals, split_top
-from r1lab.rewards.latex import too_costly
-from r1lab.rewards.normalise import normalise, read_words
-from r1lab.rewards.quantities import LONGEST_NUMERAL, Quantity, evaluate, read_quantity, same_quantity
-from r1lab.rewards.reading import APPROXIMATE, DOUBTS, HEDGES, LONGEST_ANSWER, RETRACTED, statement
-from r1lab.rewards.units import same_unit, split_unit
+from r1lab.rewards.answers import lists
+from r1lab.rewards.answers.gold import KINDS, Gold
+from r1lab.rewards.answers.intervals import Intervals, split_top
+from r1lab.rewards.answers.latex import too_costly
+from r1lab.rewards.answers.normalise import normalise, read_words
+from r1lab.rewards.answers.quantities import LONGEST_NUMERAL, Quantity, evaluate, read_quantity, same_quantity
+from r1lab.rewards.answers.reading import APPROXIMATE, DOUBTS, HEDGES, LONGEST_ANSWER, RETRACTED, statement
+from r1lab.rewards.answers.units import same_unit, split_unit
 
 Questions = tuple[tuple[str, str], ...]  # pairs of formulas that must all be equal; math-verify decides
 
