@@ -15,7 +15,7 @@ from pathlib import Path
 
 from r1lab.prompts import format_completion
 from r1lab.rewards import make_reward
-from r1lab.rewards.gold import read_gold
+from r1lab.rewards.answers.gold import read_gold
 from r1lab.rewards.verify.symbolic import SYMBOLIC
 from r1lab.scale import DATA
 
