@@ -20,42 +20,25 @@ def elsewhere(tmp_path, monkeypatch):
     monkeypatch.setenv("R1LAB_OUTPUT", str(tmp_path))
 
 
-def test_a_third_language_is_paid_like_the_others(capsys):
+def test_a_third_language_is_rewarded_like_the_others(capsys):
+    module = example("own_language")
+    assert not module["JAVANESE"] & (languages.ENGLISH | languages.INDONESIAN)
     try:
-        javanese, mixed, english, silent = example("own_language")["main"]()
+        javanese, mixed, english, silent = module["main"]()
     finally:
         for known in (languages.WORDS, prompts.ZERO, prompts.DIRECT):
             known.pop("jv", None)
     assert javanese == 1.0 and 0 < mixed < 1 and english == 0.0 and silent == 0.5
-    assert "Javanese   1.00   pushed up" in capsys.readouterr().out
 
 
-def test_no_word_of_the_third_language_belongs_to_another():
-    words = example("own_language")["JAVANESE"]
-    assert len(words) > 30 and not words & (languages.ENGLISH | languages.INDONESIAN)
-
-
-def test_a_line_that_is_no_problem_is_named(tmp_path):
-    path = tmp_path / "mine.jsonl"
-    path.write_text('{"prompt": "1+1?", "solution": "2"}\n{"prompt": "1+1?", "solution": ""}\n')
-    with pytest.raises(ValueError, match=r"line 2 of mine\.jsonl"):
-        example("own_problems")["read_problems"](path)
-
-
-def test_a_solution_that_the_grader_refuses_is_found():
-    module = example("own_problems")
+def test_a_line_that_is_no_problem_and_a_solution_that_the_grader_refuses_are_named(tmp_path):
+    module, path = example("own_problems"), tmp_path / "mine.jsonl"
     rows = module["read_problems"](module["MARKET"])
     assert module["unreadable"](rows) == []
     assert module["unreadable"]([{**rows[0], "solution": "Prove that it is even."}]) == [rows[0]["prompt"]]
-
-
-def test_the_market_problems_are_right():
-    for line in (ROOT / "examples" / "market.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        has, buys, sells = (
-            int(word.strip(".")) for word in row["prompt"].split() if word.strip(".").isdigit()
-        )
-        assert row["solution"] == str(has + buys - sells)
+    path.write_text('{"prompt": "1+1?", "solution": "2"}\n{"prompt": "1+1?", "solution": ""}\n')
+    with pytest.raises(ValueError, match=r"line 2 of mine\.jsonl"):
+        module["read_problems"](path)
 
 
 def test_the_replay_is_the_recorded_run(capsys, monkeypatch):
