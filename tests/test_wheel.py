@@ -6,30 +6,16 @@ import subprocess
 import sys
 import tomllib
 import zipfile
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
-
-
-def run(*words, folder, **environment) -> str:
-    """What the command prints when this Python runs it in `folder`."""
-    environment = {name: value for name, value in os.environ.items() if name != "R1LAB_OUTPUT"} | environment
-    done = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+from helpers import ROOT
 
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """A folder that holds what a wheel of this repository installs. Unpacked: pip copies the same files."""
     home = tmp_path_factory.mktemp("wheel")
-    checkout = (
-        home / "checkout"
-    )  # a copy, because what an earlier build left in build/ would get into the wheel
+    checkout = home / "checkout"  # a copy: what an earlier build left in build/ would get into the wheel
     for name in ("src", "data"):
         shutil.copytree(
             ROOT / name, checkout / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")
@@ -37,7 +23,7 @@ def installed(tmp_path_factory):
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, checkout)
     pip = ("-m", "pip", "--disable-pip-version-check", "wheel", "-q", "--no-deps", "--no-build-isolation")
-    run(*pip, "-w", home, checkout, folder=home)
+    subprocess.run([sys.executable, *pip, "-w", home, checkout], check=True)
     (wheel,) = home.glob("r1lab-*.whl")
     zipfile.ZipFile(wheel).extractall(home / "site")
     shutil.rmtree(checkout)
@@ -59,14 +45,19 @@ def test_a_wheel_holds_every_module_and_the_shipped_data_and_trains_without_the_
     for folder in ("general", "models", "problems", "runs"):
         shipped = [path.relative_to(ROOT) for path in (ROOT / "data" / folder).rglob("*") if path.is_file()]
         assert shipped and all((installed / "r1lab" / path).is_file() for path in shipped), folder
+    environment = {name: value for name, value in os.environ.items() if name != "R1LAB_OUTPUT"}
+    environment["PYTHONPATH"] = str(installed)
 
-    def r1lab(*words: str) -> str:
-        return run("-m", "r1lab", *words, folder=tmp_path, PYTHONPATH=str(installed))
+    def python(*words: str) -> str:
+        settings = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+        done = subprocess.run([sys.executable, *words], **settings)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
 
-    where = "import r1lab.scale as s; print(s.__file__, s.DATA)"
-    paths = run("-c", where, folder=tmp_path, PYTHONPATH=str(installed)).split()
+    paths = python("-c", "import r1lab.scale as s; print(s.__file__, s.DATA)").split()
     assert all(path.startswith(str(installed)) for path in paths), paths
-    assert "ok   grader" in r1lab("doctor")
-    assert "trained in" in r1lab("zero", "--steps", "2")
+    assert "ok   grader" in python("-m", "r1lab", "doctor")
+    assert "trained in" in python("-m", "r1lab", "zero", "--steps", "2")
     assert (tmp_path / "build" / "runs" / "zero" / "model.safetensors").is_file()
-    assert "greedy" in r1lab("eval", "build/runs/zero", "--limit", "4", "--samples", "1").lower()
+    few = ("--limit", "4", "--samples", "1")
+    assert "greedy" in python("-m", "r1lab", "eval", "build/runs/zero", *few).lower()
