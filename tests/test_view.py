@@ -62,7 +62,7 @@ def test_bars_and_points_are_the_numbers_of_the_reports():
     assert [list(line.get_ydata()) for line in ax.lines] == [[k / 10] * 2 for k in range(7)]
     small = report(0.3)
     del small["by"]["domain"]["arithmetic"]
-    (ax,) = view.plot_by_group({"small": small, "large": report(0.8)}).axes
+    (ax,) = view.plot_by_group({"large": report(0.8), "small": small}).axes
     assert sorted(bar.get_height() for bar in ax.patches) == [0.3, 0.8, 0.8]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["arithmetic", "logic"]
     (ax,) = view.plot_distributions({"accuracy": [1.0, 0.0, 0.0, None, 0.0]}).axes
