@@ -20,16 +20,8 @@ from r1lab.unsloth_first import FIRST_SUPPORTED
 
 COLAB = [environment for environment in locks.ENVIRONMENTS if environment.kept]
 NAMES = [environment.name for environment in locks.ENVIRONMENTS]
-# Decisive versions in each lock, beside trl==1.14.2.
-DECISIVE = {
-    "colab-t4": "vllm==0.11.2 torch==2.9.0 transformers==4.57.6 unsloth==2026.10.9 unsloth-zoo==2026.10.9",
-    "colab-a100": "vllm==0.15.1 torch==2.9.1 transformers==4.57.6 unsloth==2026.10.9 unsloth-zoo==2026.10.9",
-    "gpu": "vllm==0.30.0 torch==2.13.0 transformers==5.17.0 unsloth==2026.10.9 unsloth-zoo==2026.10.9",
-    "cluster": "vllm==0.30.0 torch==2.13.0 transformers==5.17.0",
-    "cpu-trl-1.14": "torch==2.13.0 transformers==5.17.0 datasets==4.8.5",
-}
-# What we call of vLLM and Unsloth, and with which keywords. Each was read in the source of the versions in DECISIVE. After a
-# new keyword or a new version, read there whether it still exists.
+# What we call of vLLM and Unsloth, and with which keywords. Each was read in the source of the locked versions. After a new
+# keyword or a new version, read there whether it still exists.
 KEYWORDS = {
     "from_pretrained": "model_name max_seq_length dtype load_in_4bit max_lora_rank fast_inference gpu_memory_utilization",
     "get_peft_model": "r lora_alpha target_modules use_gradient_checkpointing random_state",
@@ -75,7 +67,7 @@ def test_a_lock_holds_plain_versions_and_those_that_decide(environment):
     ]
     assert locks.foreign_lines("\n".join([text, *bad])) == sorted(bad)
     exact = {re.sub(r"\[.*?\]", "", line) for line in lines_of(environment, ".in") if "==" in line}
-    assert "trl==1.14.2" in exact and exact <= lock and set(DECISIVE[environment.name].split()) <= lock
+    assert "trl==1.14.2" in exact and exact <= lock
     # TRL imports from vLLM what only some versions have. Its extra `vllm` names the range, which the resolver then keeps.
     vllm = versions(environment).get("vllm")
     in_range = any(line.startswith("trl[vllm]==") for line in lines_of(environment, ".in"))
