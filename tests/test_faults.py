@@ -357,7 +357,9 @@ def test_a_verifier_killed_in_the_middle_of_an_answer_is_asked_again(whole, monk
     pid = verifier.service.pid
 
     def victims():
-        child = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        wait_for(children.read_text)
+        child = int(children.read_text().split()[0])
         return [child, pid] if whole else [child]
 
     # about a second of CPU the first time
