@@ -9,7 +9,7 @@ from scripted_policy import ScriptedPolicy
 from r1lab import rewards
 from r1lab.evaluation import compare, evaluate, load_report, pool, save_report, table
 from r1lab.rewards import accuracy
-from r1lab.statistics import majority_at_k, mcnemar_p, paired_interval, wilson_interval
+from r1lab.statistics import mcnemar_p, paired_interval, wilson_interval
 
 
 def problem(number, prompt, solution, **columns):
@@ -141,22 +141,18 @@ def test_votes_for_the_same_answer_are_one_however_they_are_spelled(verifier, te
 HALVES = ["0.5", "1/2", "\\frac{1}{2}", "0.25", "0.25"]
 
 
-def test_equal_answers_in_different_spellings_do_not_split_the_vote():
+def test_equal_answers_in_different_spellings_do_not_split_the_vote(monkeypatch):
     half = problem(0, "Half?", "1/2")
     tagged = [f"<think>a</think> <answer>{text}</answer>" for text in HALVES]
     report = evaluate(ScriptedPolicy({"Half?": ("0", tagged)}), [half], greedy=False, samples=5, ks=(5,))
     assert report["overall"]["maj@5"]["value"] == 1.0
     assert rewards.count_votes(HALVES, half) == [0, 0, 0, 3, 3], "also without tags"
-    twice = ["0.25", "0.5", "1/4", "1/2"]
-    assert majority_at_k(rewards.count_votes(twice, half), [False, True, False, True], 4) == 0.0, "a tie"
-
-
-def test_formulas_are_compared_by_the_verifier_and_numbers_never_start_it(monkeypatch):
+    # Formulas are compared by the verifier, and numbers never start it.
     texts = [f"<answer>{text}</answer>" for text in ("2\\sqrt{3}", "\\sqrt{12}", "\\sqrt{13}", "3")]
     assert rewards.count_votes(texts, problem(0, "?", "2\\sqrt{3}")) == [0, 0, 2, 3]
     monkeypatch.setattr(accuracy, "SYMBOLIC", None)
     texts = [f"<answer>{text}</answer>" for text in (*HALVES, "12+", "x^2", "5 cm", "5")]
-    assert rewards.count_votes(texts, problem(0, "?", "1/2")) == [0, 0, 0, 3, 3, 5, 6, 7, 7]
+    assert rewards.count_votes(texts, half) == [0, 0, 0, 3, 3, 5, 6, 7, 7]
 
 
 # ------------------------------------------------------------------------------------------- several reports
@@ -172,8 +168,7 @@ def test_compare_greedy():
     after["rows"].reverse()  # rows are paired by id, not by position
     result = compare(before, after)
     assert (result["improved"], result["worsened"], result["n"]) == (12, 1, 30)
-    assert result["difference"] == pytest.approx(11 / 30)
-    assert result["p"] == mcnemar_p(12, 1)
+    assert (result["difference"], result["p"]) == (pytest.approx(11 / 30), mcnemar_p(12, 1))
     assert (result["low"], result["high"]) == paired_interval(9, 12, 1, 8)
 
 

@@ -104,6 +104,8 @@ def test_worked_solutions_come_in_our_tags():
     assert completion("stratos", "It is \\\\boxed{42}.", "def f(): return 42").answer == "def f(): return 42"
     assert not completion("stratos", "<|end_of_thought|>").well_formed
     assert not completion("openmath", "<think>").well_formed
+    with pytest.raises(ValueError, match="no 'assistant'"):
+        SOURCES["stratos"].to_row({"conversations": TURNS[:1]}, 0)
 
 
 def test_unsound_rows_are_dropped_and_counted(load):
@@ -131,17 +133,12 @@ def test_limit_and_seed(load):
 
 
 @pytest.mark.parametrize("key", PUBLISHED)
-def test_a_renamed_column_is_named(key):
+def test_a_renamed_column_and_an_unknown_name_are_named(key):
     for column in PUBLISHED[key][0]:
         renamed = {("renamed" if name == column else name): text for name, text in PUBLISHED[key][0].items()}
         message = f"row 1 of {SOURCES[key].name} has no '{column}', only .*renamed.*: the data"
         with pytest.raises(ValueError, match=message):
             SOURCES[key].to_row(renamed, 1)
-
-
-def test_a_conversation_without_an_answer_and_an_unknown_name_are_named():
-    with pytest.raises(ValueError, match="no 'assistant'"):
-        SOURCES["stratos"].to_row({"conversations": TURNS[:1]}, 0)
     with pytest.raises(ValueError, match="unknown data set 'gsm': choose one of dapo"):
         load_source("gsm")
     with pytest.raises(ValueError, match="no split 'validation': choose one of test, train"):
@@ -289,12 +286,12 @@ def test_the_splits_have_their_shares_and_are_the_same_on_any_machine():
 
 def test_prompts_that_are_too_long_are_skipped_once_and_counted(splits_of, capsys):
     """Counted as the policy sees them: with the instruction of the template."""
-    short = {"prompt": "What is 7+7?", "solution": "14", "language": "en"}
+    short = {"solution": "14", "language": "en"}
     rows = [{**short, "prompt": "What is 7+7? " + "Say it again. " * n} for n in (0, 400, 1, 500)]
-    rows += [{**short, "prompt": f"What is {n}+7?"} for n in range(100)]
+    rows += [{**short, "prompt": f"What is {n}+7?"} for n in range(20)]
     splits = splits_of(rows)
-    assert len(splits) == 102 and not {rows[1]["prompt"], rows[3]["prompt"]} & set(splits)
-    assert capsys.readouterr().out == "2 of 104 problems skipped: their prompts have over 400 tokens\n"
+    assert len(splits) == 22 and not {rows[1]["prompt"], rows[3]["prompt"]} & set(splits)
+    assert capsys.readouterr().out == "2 of 24 problems skipped: their prompts have over 400 tokens\n"
     assert splits_of(rows, max_prompt_tokens=20) == {}  # enough for the questions, not for the instruction
     with pytest.raises(ValueError, match="unknown split 'tset': choose one of train, validation, test"):
         problems.load_scale_problems(SCALES["t4"], "tset")  # not, silently, the training problems
