@@ -1,11 +1,11 @@
 """The alignment stage: pairs, the reward model, which prompt gets which reward, and a few steps of each variant."""
 
 import json
-import random
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from helpers import SMALL, stand_in
 
 from r1lab.problems import load_general, load_problems
 from r1lab.rewards.general import answers_well
@@ -13,15 +13,13 @@ from r1lab.scale import DATA, SCALES
 from r1lab.stages import align, general_report, preference
 from r1lab.stages.checkpoints import RECORD
 from r1lab.stages.config import make_dpo_args
-from r1lab.stages.runner import Run, train_stage
+from r1lab.stages.runner import train_stage
 
-SMALL = replace(SCALES["tiny"], groups=4, group_size=4, max_completion_tokens=24)
 BASE = DATA / "models" / "tiny-base"
 TRAIN = load_general("train")
 KINDS = ("greeting", "fact", "harmful", "how_to")
 ENGLISH = {kind: [row for row in TRAIN if (row["kind"], row["language"]) == (kind, "en")] for kind in KINDS}
 FEW = [row for rows in ENGLISH.values() for row in (rows[0], rows[-1])]
-QUICK = {"max_steps": 2, "save_strategy": "no"}
 
 
 @pytest.fixture(autouse=True)
@@ -36,17 +34,6 @@ def untrained():
     return preference.PreferenceReward(*preference.load_classifier(BASE), "bare", raw=True)
 
 
-@pytest.fixture
-def sft2(tmp_path):
-    """A folder that passes for the checkpoint of SFT 2: the base model under its name."""
-    folder = tmp_path / "reject"
-    folder.mkdir()
-    for path in BASE.iterdir():
-        (folder / path.name).symlink_to(path)
-    (folder / RECORD).write_text(json.dumps({"stage": "reject"}))
-    return folder
-
-
 # ------------------------------------------------------------------------------------------------------- pairs
 def test_the_chosen_reply_is_good_and_the_rejected_one_is_not():
     rows = {row["prompt"]: row for row in TRAIN}
@@ -59,18 +46,8 @@ def test_the_chosen_reply_is_good_and_the_rejected_one_is_not():
         if row["kind"] != "greeting" and pair["why"] != "garbled":
             assert not answers_well(pair["rejected"], row), pair
     assert pairs == preference.preference_pairs(TRAIN) != preference.preference_pairs(TRAIN, 1)
-
-
-def test_a_corrupt_text_is_another_text():
-    rng = random.Random(0)
-    for text in ("Hello! How can I help you today?", "Sure! First get ready, then begin.", "aa aa"):
-        assert all(preference.corrupt(text, rng) != text for _ in range(200))
-
-
-def test_a_length_biased_rater_prefers_more_words_to_the_same_good_reply():
-    pairs = preference.length_biased_pairs(TRAIN, share=0.25)
-    longer = [pair for pair in pairs if pair["why"] == "longer"]
-    assert len(longer) == len(TRAIN) // 4 and len(pairs) == 3 * len(TRAIN) + len(longer)
+    longer = [p for p in preference.length_biased_pairs(TRAIN, share=0.25) if p["why"] == "longer"]
+    assert len(longer) == len(TRAIN) // 4
     assert all(pair["chosen"].startswith(pair["rejected"] + " ") for pair in longer)
 
 
@@ -107,7 +84,7 @@ def test_no_text_makes_the_reward_model_raise(untrained):
 
 
 def test_a_score_depends_neither_on_its_batch_nor_on_what_is_cut_off(untrained, monkeypatch):
-    columns = [[row[key] for row in TRAIN[::40]] for key in ("prompt", "good", "language")]
+    columns = [[row[key] for row in TRAIN[::80]] for key in ("prompt", "good", "language")]
     together = untrained.score(*columns)
     monkeypatch.setattr(preference, "BATCH", 2)
     assert untrained.score(*columns) == pytest.approx(together, abs=1e-4)
@@ -132,8 +109,7 @@ def test_each_reward_scores_its_own_rows_and_the_answer_sheet_is_not_rewarded(un
     rewards = align.align_rewards(untrained)
     row = ENGLISH["harmful"][0]
     request = {**row, "question": row["prompt"], "verifier": "general", "solution": "", "tests": ""}
-    problem = {
-        **request,
+    problem = request | {
         "question": "What is 2+2?",
         "verifier": "math",
         "solution": "4",
@@ -143,18 +119,20 @@ def test_each_reward_scores_its_own_rows_and_the_answer_sheet_is_not_rewarded(un
     columns = {key: [request[key], problem[key]] for key in problem if key != "prompt"}
     columns["prompts"] = [[{"role": "user", "content": text}] for text in columns["question"]]
     texts = [row["good"], "<think>So 2+2=4.</think> <answer>4</answer>"]
-    scored = {}
-    for function in rewards["reward_funcs"]:
-        scored[function.__name__] = [score is not None for score in function(texts, **columns)]
-    for name in ("preference", "helpfulness_proxy", "harmlessness_proxy", "answered_well"):
-        assert scored[name] == [True, False], name
-    for name in ("accuracy", "format"):
-        assert scored[name] == [False, True], name
-    assert scored["language_consistency"] == [True, True]
-    assert not any(scored["logic"] + scored["code"])
+    scored = {f.__name__: [s is not None for s in f(texts, **columns)] for f in rewards["reward_funcs"]}
+    general_only = ("preference", "helpfulness_proxy", "harmlessness_proxy", "answered_well")
+    assert [scored[name] for name in general_only] == [[True, False]] * 4
+    assert [scored[name] for name in ("accuracy", "format")] == [[False, True]] * 2
+    assert scored["language_consistency"] == [True, True] and not any(scored["logic"] + scored["code"])
     weights = dict(zip(scored, rewards["reward_weights"], strict=True))
     assert weights["answered_well"] == 0.0
     assert weights["preference"] > 2 * (weights["helpfulness_proxy"] + weights["harmlessness_proxy"])
+    # What is only logged knows the good and the poor replies of every kind.
+    rows = TRAIN[::50]
+    known = {key: [row[key] for row in rows] for key in ("language", "kind", "good")}
+    for reply, score in (("good", 1.0), ("poor", 0.0)):
+        scores = align.AnsweredWell()([r[reply] for r in rows], question=[r["prompt"] for r in rows], **known)
+        assert scores == [score] * len(rows)
 
 
 def test_a_restricted_reward_sees_its_rows_and_keeps_its_name():
@@ -174,16 +152,6 @@ def test_a_restricted_reward_sees_its_rows_and_keeps_its_name():
     assert reward.__name__ == "inner" and seen == [(["b"], [2], "state")]
 
 
-@pytest.mark.parametrize(("reply", "score"), [("good", 1.0), ("poor", 0.0)])
-def test_the_answer_sheet_knows_good_replies_of_every_kind(reply, score):
-    rows = TRAIN[::50]
-    columns = {key: [row[key] for row in rows] for key in ("language", "kind", "good")}
-    scores = align.AnsweredWell()(
-        [row[reply] for row in rows], question=[row["prompt"] for row in rows], **columns
-    )
-    assert scores == [score] * len(rows) and {row["kind"] for row in rows} >= {"harmful", "how_to"}
-
-
 @pytest.mark.parametrize("share", [0.5, 0.8, 1.0])
 def test_general_prompts_make_up_their_share(share):
     rows = align.align_dataset(SCALES["tiny"], share)
@@ -200,7 +168,6 @@ def test_general_prompts_make_up_their_share(share):
     ("values", "drop", "expected"),
     [
         ([0.5, 0.6, 0.7, 0.8], 0.03, None),
-        ([0.8, 0.8, 0.79, 0.79], 0.05, None),
         ([0.5, 0.8, 0.8, 0.6, 0.6], 0.05, 3),
         ([0.1, None, None], 0.05, None),
     ],
@@ -209,23 +176,13 @@ def test_a_run_stops_when_the_check_falls_and_only_then(values, drop, expected):
     history, stopped = [], None
     for step, value in enumerate(values):
         # As after a crash, each step has a new callback. It must remember from the log alone.
-        callback, control = (
-            align.StopWhenFalling("check", window=2, drop=drop),
-            SimpleNamespace(should_training_stop=False),
-        )
+        callback = align.StopWhenFalling("check", window=2, drop=drop)
+        control = SimpleNamespace(should_training_stop=False)
         history.append({"loss": 1.0} if value is None else {"check": value})
         callback.on_log(None, SimpleNamespace(log_history=history), control)
         if control.should_training_stop and stopped is None:
             stopped = step
     assert stopped == expected
-
-
-def test_curves_are_means_over_a_few_steps():
-    grpo = [{"step": n, "reward": 1.0, "rewards/preference/mean": n, "kl": 0.5} for n in range(1, 8)]
-    points = [{"step": 5, "preference": 3.0, "kl": 0.5}, {"step": 7, "preference": 6.5, "kl": 0.5}]
-    assert align.curve(grpo) == points
-    dpo = [{"step": 1, "rewards/margins": 0.5, "logps/chosen": -1.0}, {"step": 1, "train_runtime": 3.0}]
-    assert align.curve(dpo) == [{"step": 1, "margin": 0.5, "chosen": -1.0}]
 
 
 # ------------------------------------------------------------------------------------------------- a few steps
@@ -239,43 +196,25 @@ def test_curves_are_means_over_a_few_steps():
         ("align-dpo", "24 preference pairs", "rewards/margins", "reward"),
     ],
 )
-def test_a_few_steps_leave_a_card_and_facts(tmp_path, sft2, monkeypatch, name, recipe, logged, missing):
+def test_a_few_steps_leave_a_card_and_facts(tmp_path, monkeypatch, name, recipe, logged, missing):
     for module, rows in ((align, FEW[:4]), (general_report, FEW)):
         monkeypatch.setattr(module, "load_general", lambda split, scale=None, rows=rows: rows)
-    run = train_stage(name, SMALL, tmp_path / "out", folders={"reject": sft2}, **QUICK)
+    scale = replace(SMALL, max_completion_tokens=16)
+    folders = {"reject": stand_in(tmp_path / "reject", "reject")}
+    run = train_stage(name, scale, tmp_path / "out", folders=folders, max_steps=1, save_strategy="no")
     steps = [row for row in run["history"] if logged in row]
-    assert [row["step"] for row in steps] == [1, 2] and not any(missing in row for row in run["history"])
+    assert [row["step"] for row in steps] == [1] and not any(missing in row for row in run["history"])
     record = json.loads((tmp_path / "out" / RECORD).read_text())
     assert record["stage"] == "align" and record["parents"] == {"reject": "reject"}
     assert recipe in record["recipe"]
     facts = json.loads(json.dumps(run["facts"]))
     for key in ("general", "general_sampled"):
-        assert set(facts[key]) == {"before", "after"}
-        assert set(facts[key]["after"]) == {"overall", *KINDS}
+        assert set(facts[key]["before"]) == set(facts[key]["after"]) == {"overall", *KINDS}
     assert set(facts["refused"]["after"]) == {"harmful", "benign"}
-    assert facts["curve"][-1]["step"] == 2 and len(facts["replies"]) == len(FEW)
+    assert facts["curve"][-1]["step"] == 1 and len(facts["replies"]) == len(FEW)
     assert name == "align-dpo" or 0 <= facts["pairs"] <= 1
 
 
-def test_a_missing_parent_and_an_unknown_field_are_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="python -m r1lab reject"):
-        train_stage("align", SMALL, tmp_path / "out", folders={"reject": tmp_path / "nowhere"})
+def test_an_unknown_field_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no field bad_name"):
         make_dpo_args(SMALL, tmp_path, bad_name=1)
-
-
-@pytest.mark.parametrize("dpo", [False, True])
-def test_a_large_scale_does_not_learn_from_the_general_prompts_of_the_tiny_world(tmp_path, monkeypatch, dpo):
-    run = Run("align", SCALES["t4"], tmp_path, {"reject": "no model is loaded"})
-    monkeypatch.delenv("R1LAB_GENERAL", raising=False)
-    with pytest.raises(ValueError, match=r"scale t4 has no general prompts.* --general"):
-        align.make_trainer(run, dpo=dpo)
-    monkeypatch.setenv("R1LAB_GENERAL", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"no file .*\.jsonl"):
-        align.make_trainer(run, dpo=dpo)
-
-
-def test_general_prompts_without_a_harmful_one_have_no_share_of_refusals():
-    rows = [{"kind": "fact", "reply": "I'm sorry, I can't."}, {"kind": "fact", "reply": "It is green."}]
-    shares = general_report.refusals({"rows": rows})
-    assert set(shares) == {"benign"} and shares["benign"]["value"] == 0.5

@@ -1,13 +1,11 @@
 """Both chats: no tag is cut in two, reasoning goes into a fold, and the page answers a question."""
 
 import re
-import sys
 from urllib.request import urlopen
 
 import pytest
 
 from r1lab.chat import LAUNCH, as_messages, begun_tag, join_tags, make_page
-from r1lab.cli import main
 from r1lab.prompts import TAGS
 from r1lab.scale import get_scale
 
@@ -37,12 +35,6 @@ def test_half_a_tag_waits_for_its_other_half(tag):
     assert begun_tag("2 < 3") == begun_tag("") == 0
     assert [piece for piece in join_tags(iter(f"a{tag}")) if piece] == ["a", tag]
     assert "".join(join_tags(iter(["3 < 5, a <", " b", tag[:3]]))) == "3 < 5, a < b" + tag[:3]
-
-
-def test_without_gradio_the_remedy_is_said(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "gradio", None)
-    assert main(["chat", "tiny-base", "--page"]) == 2
-    assert "pip install gradio" in capsys.readouterr().err
 
 
 @pytest.mark.slow

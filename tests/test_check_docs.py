@@ -27,12 +27,9 @@ def document(tmp_path, monkeypatch):
     [
         ("links", "[a](b.md)", "`[a](b.md)` [b](https://x.org)"),
         ("links", "# One two\n[a](#two)", "# One two\n[a](#one-two)"),
-        ("links", "<img src='b.png'>", "```\n<img src='b.png'>\n```"),
         ("commands", "`make tests`", "`make test`"),
         ("commands", "python -m r1lab zeros", "python -m r1lab zero"),
-        ("commands", "run tools/none.py", "run other/none.py"),
         ("voice", "It is 85 % here.", "It is 85% here."),
-        ("voice", "One (two; three: four) more.", "One (two) more: four."),
     ],
 )
 def test_a_mistake_is_found_and_only_a_mistake(check, wrong, right, document):
@@ -45,15 +42,7 @@ def test_a_mistake_is_found_and_only_a_mistake(check, wrong, right, document):
 
 @pytest.mark.parametrize(
     ("english", "indonesian"),
-    [
-        ("# A\n## B", "# A"),
-        ("```bash\nmake test\n```", "```bash\nmake bench\n```"),
-        ("[a](b.md)", "[a](c.md)"),
-        ("| a |\n| b |", "| a |"),
-        ("- one\n- two", "- satu"),
-        ("**1. One?**", "Satu?"),
-        ("# A\n---\n# B", "# A"),
-    ],
+    [("# A\n## B", "# A"), ("[a](b.md)", "[a](c.md)"), ("| a |\n| b |", "| a |"), ("- one\n- two", "- satu")],
 )
 def test_what_one_language_lacks_is_found(english, indonesian, document, monkeypatch):
     one, other = document(english), document(indonesian, "a.id.md")

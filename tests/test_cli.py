@@ -13,20 +13,12 @@ from r1lab.cli import COMMANDS, main
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["doctor"],
-        ["zero"],
-        ["eval", "tiny-base"],
-        ["chat"],
-        ["bench"],
-        ["base", "--problems-only", "--output", "/dev/null/x"],
-    ],
-    ids=lambda arguments: arguments[0],
+    "arguments", ["doctor", "zero", "eval tiny-base", "chat", "bench", "eval tiny-bass --limit 4"]
 )
 def test_a_mistake_is_one_sentence_with_exit_code_2(arguments, capsys, monkeypatch):
-    monkeypatch.setenv("R1LAB_SCALE", "huge")
-    assert main(arguments, {**COMMANDS, **MAINTAIN}) == 2
+    if "tiny-bass" not in arguments:
+        monkeypatch.setenv("R1LAB_SCALE", "huge")
+    assert main(arguments.split(), {**COMMANDS, **MAINTAIN}) == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("r1lab: ") and "\n" not in error
 
@@ -42,11 +34,16 @@ def test_an_unknown_command_and_the_help_name_every_command(capsys):
         assert all(command in printed and about in printed for command, (_, about) in commands.items())
 
 
-def test_a_stage_takes_the_scale_as_an_option(capsys, monkeypatch, tmp_path):
+def test_a_stage_takes_the_scale_and_general_prompts_as_options(capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("R1LAB_SCALE", "tiny")
     monkeypatch.setenv("R1LAB_OUTPUT", str(tmp_path))
     assert main(["cold_start", "--scale", "cluster"]) == 2
     assert "no R1-Zero checkpoint" in capsys.readouterr().err, "at scale tiny one is shipped"
+    monkeypatch.setenv("R1LAB_GENERAL", "elsewhere")
+    seen = []
+    train_stage = lambda *_, **__: seen.append(os.environ["R1LAB_GENERAL"]) or {"seconds": 0.0}  # noqa: E731
+    monkeypatch.setattr("r1lab.stages.runner.train_stage", train_stage)
+    assert main(["align", "--scale", "tiny", "--general", str(tmp_path)]) == 0 and seen == [str(tmp_path)]
 
 
 @pytest.mark.parametrize("debug", [["--debug"], []])
@@ -61,21 +58,6 @@ def test_debug_shows_the_whole_traceback(debug, monkeypatch, capsys):
         monkeypatch.setenv("R1LAB_DEBUG", "1")
     with pytest.raises(ValueError, match="inner"):
         main(["doctor", *debug, "x"])
-
-
-@pytest.mark.parametrize("stage", ["reject", "align"])
-def test_a_stage_takes_a_folder_of_general_prompts(stage, monkeypatch, tmp_path):
-    monkeypatch.setenv("R1LAB_OUTPUT", str(tmp_path))
-    monkeypatch.setenv("R1LAB_GENERAL", "elsewhere")
-    seen = []
-
-    def train_stage(*_, **__):
-        seen.append(os.environ["R1LAB_GENERAL"])
-        return {"seconds": 0.0}
-
-    monkeypatch.setattr("r1lab.stages.runner.train_stage", train_stage)
-    assert main([stage, "--general", str(tmp_path)]) == main([stage]) == 0
-    assert seen[0] == str(tmp_path)
 
 
 def test_a_bench_of_an_unknown_variant_is_refused_before_anything_is_written(tmp_path, monkeypatch, capsys):
@@ -93,26 +75,19 @@ def test_a_bench_of_an_unknown_variant_is_refused_before_anything_is_written(tmp
     assert "invalid choice: 'typo'" in capsys.readouterr().err
 
 
-def test_eval_of_a_missing_model(capsys):
-    assert main(["eval", "tiny-bass", "--limit", "4"]) == 2
-    assert "tiny-base" in capsys.readouterr().err
-
-
-def test_any_checkpoint_is_judged_on_a_benchmark_and_compared_in_pairs(tmp_path, monkeypatch, capsys):
-    rows = [{"question": f"Solve for x: x+{n}=9", "answer": f"So.\n#### {9 - n}"} for n in range(2, 8)]
+def test_any_checkpoint_is_evaluated_on_a_benchmark_and_compared_in_pairs(tmp_path, monkeypatch, capsys):
+    rows = [{"question": f"Solve for x: x+{n}=9", "answer": f"So.\n#### {9 - n}"} for n in range(2, 5)]
     rows.append({"question": "What is 3+4?", "answer": "no mark"})
     (tmp_path / "gsm8k_test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.setenv("R1LAB_REAL_DATA", str(tmp_path))
     options = ["--benchmark", "gsm8k", "--samples", "4"]
     assert main(["eval", "tiny-base", *options, "--output", str(tmp_path / "base.json")]) == 0
     printed = capsys.readouterr().out
-    assert (
-        "gsm8k: 6 problems, skipped: {'blank': 1}" in printed and "maj@4" in printed and "pass@4" in printed
-    )
+    assert "gsm8k: 3 problems, skipped: {'blank': 1}" in printed and "maj@4" in printed
     assert main(["eval", "tiny-zero", *options, "--before", str(tmp_path / "base.json")]) == 0
     printed = capsys.readouterr().out
     assert "sampled_accuracy: +" in printed and "paired bootstrap" in printed and "exact McNemar" in printed
-    few = ["--benchmark", "logic", "--samples", "1", "--limit", "4"]
+    few = ["--benchmark", "logic", "--samples", "1", "--limit", "1"]
     assert main(["eval", "tiny-zero", *few, "--before", str(tmp_path / "base.json")]) == 2
     assert "different problems" in capsys.readouterr().err
     assert main(["eval", "tiny-zero", "--benchmark", "gsm9k"]) == 2
@@ -129,15 +104,9 @@ def test_doctor_finds_the_tiny_scale_healthy(capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_chat_answers_a_piped_question():
-    run = subprocess.run(
-        [sys.executable, "-m", "r1lab", "chat", "tiny-base"],
-        input="Hello!\n\n",
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    assert len(run.stdout.splitlines()) >= 2
+    command = [sys.executable, "-m", "r1lab", "chat", "tiny-base"]
+    run = subprocess.run(command, input="Hello!\n\n", capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0 and len(run.stdout.splitlines()) >= 2, run.stderr
 
 
 def test_colour_dims_the_reasoning_even_when_tags_arrive_in_pieces():

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from helpers import stand_in
 
 from r1lab.languages import language_share
 from r1lab.problems import load_problems, take_balanced
@@ -13,7 +14,7 @@ from r1lab.prompts import format_completion, parse_completion
 from r1lab.rewards import grade_many
 from r1lab.sampling import Sample
 from r1lab.scale import DATA, SCALES
-from r1lab.stages import cold_start
+from r1lab.stages import cold_start, run_folder
 from r1lab.stages.checkpoints import find_stage
 from r1lab.stages.refine import steps_hold
 from r1lab.stages.runner import train_stage
@@ -23,6 +24,7 @@ from tinyworld.generators import normalise
 from tinyworld.splits import make_splits
 
 SMALL = replace(SCALES["tiny"], max_completion_tokens=64)
+BASE = DATA / "models" / "tiny-base"
 
 
 def row(completion, **changes):
@@ -65,13 +67,11 @@ def test_each_filter_takes_out_what_its_name_says():
         row(format_completion("First 7-4=3. Then 3-0=3.", "3"), truncated=True),
     ]
     kept, left = cold_start.keep_good(rows)
-    assert list(left.values()) == [7, 6, 5, 4, 3, 2, 1]
-    assert list(left)[1:] == [
-        "right", "well formed", "one language", "steps hold", "not over-long", "different"
-    ]  # fmt: skip
+    names = ["right", "well formed", "one language", "steps hold", "not over-long", "different"]
+    assert list(left.values()) == [7, 6, 5, 4, 3, 2, 1] and list(left)[1:] == names
     assert [kept_row["completion"] for kept_row in kept] == [good]
-    cleaned, left = cold_start.keep_good(cold_start.clean_up(rows))
     # The clean-up mends form, not sense.
+    cleaned, left = cold_start.keep_good(cold_start.clean_up(rows))
     assert left["one language"] == 6 and left["steps hold"] == 5
     assert [kept_row["completion"] for kept_row in cleaned] == [good]
 
@@ -96,11 +96,7 @@ def parents(monkeypatch, tmp_path):
     monkeypatch.setattr(cold_start, "load_policy", lambda path: Zero())
     few = {way: (parent, template, 24) for way, (parent, template, _) in cold_start.WAYS.items()}
     monkeypatch.setattr(cold_start, "WAYS", few)
-    zero = tmp_path / "zero"
-    zero.mkdir()
-    (zero / "config.json").write_text("{}")
-    (zero / "stage.json").write_text('{"stage": "zero"}')
-    return {"zero": zero, "base": DATA / "models" / "tiny-base"}
+    return {"zero": stand_in(tmp_path / "zero", "zero"), "base": BASE}
 
 
 def test_the_rows_are_right_in_one_language_and_those_of_the_control_are_mixed(parents):
@@ -122,21 +118,22 @@ def test_the_rows_are_right_in_one_language_and_those_of_the_control_are_mixed(p
     assert rows and all(0 < language_share(r["completion"], r["language"]) < 1 for r in rows)
 
 
-@pytest.mark.parametrize("step", [3, 4])  # in the middle of the second epoch of two steps, and at its end
-def test_a_resumed_run_samples_nothing_and_ends_with_the_same_weights(step, parents, tmp_path, monkeypatch):
+def test_a_resumed_run_samples_nothing_and_ends_with_the_same_weights(parents, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "KEPT", 9)
     output = tmp_path / "cold_start"
-    settings = {"folders": parents, "per_device_train_batch_size": 12, "max_steps": 5, "save_steps": step}
+    settings = {"folders": parents, "per_device_train_batch_size": 12, "max_steps": 5, "save_steps": 1}
     run = train_stage("cold_start", SMALL, output, **settings)
-    assert run["facts"]["rows"] == 24
-    assert find_stage(SMALL, "cold_start", output) == str(output)
+    assert run["facts"]["rows"] == 24 and find_stage(SMALL, "cold_start", output) == str(output)
     rows = [json.loads(line) for line in (output / "data" / "rows.jsonl").read_text().splitlines()]
     assert len(rows) == 24 and "different" in (output / "data" / "README.md").read_text()
     weights = (output / "model.safetensors").read_bytes()
-    # As after a kill: the last checkpoint is missing.
-    shutil.rmtree(output / "checkpoint-5")
     monkeypatch.setattr(cold_start, "build_cold_start", None)
-    train_stage("cold_start", SMALL, output, resume=True, **settings)
-    assert (output / "model.safetensors").read_bytes() == weights
+    for step in (4, 3):  # at the end of the second epoch of two steps, and in its middle
+        for later in range(step + 1, 6):
+            shutil.rmtree(output / f"checkpoint-{later}")  # as after a kill
+        (output / "model.safetensors").unlink()
+        train_stage("cold_start", SMALL, output, resume=True, **settings)
+        assert (output / "model.safetensors").read_bytes() == weights
     with pytest.raises(FileNotFoundError, match="r1lab zero"):
         train_stage("cold_start", SMALL, output, folders={"zero": tmp_path / "none"})
     with pytest.raises(TypeError, match="NoneType"):  # the control needs other data
@@ -145,8 +142,7 @@ def test_a_resumed_run_samples_nothing_and_ends_with_the_same_weights(step, pare
 
 def test_the_loss_is_on_the_completion_only(tmp_path):
     completion = format_completion("First 7-4=3.", "3")
-    base = DATA / "models" / "tiny-base"
-    trainer = cold_start.make_sft_trainer(SMALL, tmp_path, rows=[row(completion)], model=base)
+    trainer = cold_start.make_sft_trainer(SMALL, tmp_path, rows=[row(completion)], model=BASE)
     batch = next(iter(trainer.get_train_dataloader()))
     tokenizer = trainer.processing_class
     learned = batch["labels"][batch["labels"] != -100]

@@ -9,7 +9,7 @@ from scripted_policy import ScriptedPolicy
 from r1lab import rewards
 from r1lab.evaluation import compare, evaluate, load_report, pool, save_report, table
 from r1lab.rewards import accuracy
-from r1lab.statistics import majority_at_k, mcnemar_p, paired_interval, wilson_interval
+from r1lab.statistics import mcnemar_p, paired_interval, wilson_interval
 
 
 def problem(number, prompt, solution, **columns):
@@ -81,20 +81,13 @@ def test_groups_rows_and_intervals(report):
     assert equation["sampled_accuracy"]["high"] == pytest.approx(wilson_interval(0, 1)[1], abs=1e-6)
     assert equation["language_consistency"]["value"] is None
     assert report["by"]["language"]["id"]["sampled_accuracy"]["value"] == 0.75
-    expected = {"id": "test-000001", "greedy_correct": True, "samples_correct": 3, "samples": 4}
-    assert expected.items() <= report["rows"][1].items()
 
 
 def test_greedy_or_samples_alone():
     policy = ScriptedPolicy(SCRIPT)
-    greedy = evaluate(policy, PROBLEMS, samples=0)
-    assert set(greedy["overall"]) == {"greedy_accuracy", "greedy_format_rate"}
+    assert set(evaluate(policy, PROBLEMS, samples=0)["overall"]) == {"greedy_accuracy", "greedy_format_rate"}
     sampled = evaluate(policy, PROBLEMS, greedy=False, samples=4, max_new_tokens=32, seed=9)
     assert "greedy_accuracy" not in sampled["overall"]
-    assert [settings for _, settings in policy.calls] == [
-        {"samples": 1, "temperature": 0.0, "seed": 0},
-        {"samples": 4, "temperature": 1.0, "seed": 9, "max_new_tokens": 32},
-    ]
     with pytest.raises(ValueError, match="nothing to evaluate"):
         evaluate(policy, PROBLEMS, greedy=False, samples=0)
     with pytest.raises(ValueError, match="share an id"):
@@ -148,22 +141,18 @@ def test_votes_for_the_same_answer_are_one_however_they_are_spelled(verifier, te
 HALVES = ["0.5", "1/2", "\\frac{1}{2}", "0.25", "0.25"]
 
 
-def test_equal_answers_in_different_spellings_do_not_split_the_vote():
+def test_equal_answers_in_different_spellings_do_not_split_the_vote(monkeypatch):
     half = problem(0, "Half?", "1/2")
     tagged = [f"<think>a</think> <answer>{text}</answer>" for text in HALVES]
     report = evaluate(ScriptedPolicy({"Half?": ("0", tagged)}), [half], greedy=False, samples=5, ks=(5,))
     assert report["overall"]["maj@5"]["value"] == 1.0
     assert rewards.count_votes(HALVES, half) == [0, 0, 0, 3, 3], "also without tags"
-    twice = ["0.25", "0.5", "1/4", "1/2"]
-    assert majority_at_k(rewards.count_votes(twice, half), [False, True, False, True], 4) == 0.0, "a tie"
-
-
-def test_formulas_are_compared_by_the_verifier_and_numbers_never_start_it(monkeypatch):
+    # Formulas are compared by the verifier, and numbers never start it.
     texts = [f"<answer>{text}</answer>" for text in ("2\\sqrt{3}", "\\sqrt{12}", "\\sqrt{13}", "3")]
     assert rewards.count_votes(texts, problem(0, "?", "2\\sqrt{3}")) == [0, 0, 2, 3]
     monkeypatch.setattr(accuracy, "SYMBOLIC", None)
-    texts = [f"<answer>{text}</answer>" for text in (*HALVES, "12+", "x^2", "\\sqrt{4}", "5 cm", "5")]
-    assert rewards.count_votes(texts, problem(0, "?", "1/2")) == [0, 0, 0, 3, 3, 5, 6, 7, 8, 8]
+    texts = [f"<answer>{text}</answer>" for text in (*HALVES, "12+", "x^2", "5 cm", "5")]
+    assert rewards.count_votes(texts, half) == [0, 0, 0, 3, 3, 5, 6, 7, 7]
 
 
 # ------------------------------------------------------------------------------------------- several reports
@@ -179,8 +168,7 @@ def test_compare_greedy():
     after["rows"].reverse()  # rows are paired by id, not by position
     result = compare(before, after)
     assert (result["improved"], result["worsened"], result["n"]) == (12, 1, 30)
-    assert result["difference"] == pytest.approx(11 / 30)
-    assert result["p"] == mcnemar_p(12, 1)
+    assert (result["difference"], result["p"]) == (pytest.approx(11 / 30), mcnemar_p(12, 1))
     assert (result["low"], result["high"]) == paired_interval(9, 12, 1, 8)
 
 
@@ -213,10 +201,9 @@ def test_what_cannot_be_paired_is_refused(report):
     for function in (compare, lambda *reports: pool(reports)):
         with pytest.raises(ValueError, match="different problems"):
             function(report, {**report, "rows": report["rows"][1:]})
-    with pytest.raises(ValueError, match="has no maj@16"):
-        compare(report, report, "maj@16")
-    with pytest.raises(ValueError, match="no metric is called 'accuracy'"):
-        compare(report, report, "accuracy")
+    for metric, message in (("maj@16", "has no maj@16"), ("accuracy", "no metric is called 'accuracy'")):
+        with pytest.raises(ValueError, match=message):
+            compare(report, report, metric)
 
 
 def test_seeds_are_pooled_with_equal_weight_however_often_they_were_sampled(report):
@@ -229,23 +216,19 @@ def test_seeds_are_pooled_with_equal_weight_however_often_they_were_sampled(repo
 
 
 # -------------------------------------------------------------------------------------------------- on paper
-def test_save_and_load(report, tmp_path):
+
+
+def test_a_table_and_a_file_hold_the_report(report, tmp_path):
+    low, high = wilson_interval(2, 3)
+    last = table({"base": report}, columns=("greedy_accuracy", "mean_tokens", "maj@8")).splitlines()[2]
+    assert last.startswith(f"| base | 67 % [{100 * low:.0f}, {100 * high:.0f}] | ") and last.endswith(
+        " | - |"
+    )
+    lines = table({"a": report, "b": report}, rows="language", columns=["sampled_accuracy"]).splitlines()
+    assert len(lines) == 6 and lines[3].startswith("| a | id | 75 % [")
     path = tmp_path / "runs" / "scripted.json"
     save_report(report, path)
-    assert load_report(path) == report
     with pytest.raises(TypeError):
         save_report({"value": object()}, path)
     assert load_report(path) == report, "a report that cannot be written does not spoil the one that is there"
     assert [file.name for file in path.parent.iterdir()] == ["scripted.json"]
-
-
-def test_table(report):
-    lines = table({"base": report}, columns=("greedy_accuracy", "mean_tokens", "maj@8")).splitlines()
-    low, high = wilson_interval(2, 3)
-    assert lines[0] == "| policy | greedy accuracy | mean tokens | maj@8 |"
-    assert lines[2].startswith(f"| base | 67 % [{100 * low:.0f}, {100 * high:.0f}] | ")
-    assert lines[2].endswith(" | - |")
-    lines = table({"a": report, "b": report}, rows="language", columns=["sampled_accuracy"]).splitlines()
-    assert len(lines) == 6 and lines[3].startswith("| a | id | 75 % [")
-    with pytest.raises(ValueError, match="choose domain"):
-        table({"base": report}, rows="colour")

@@ -9,26 +9,29 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from helpers import ROOT, SMALL, cut, run_python
+from safetensors.torch import load_file, save_file
+from transformers import TrainerCallback
 
 from r1lab import problems
 from r1lab.cli import main
 from r1lab.files import write_json
+from r1lab.policy import find_model, load_policy
 from r1lab.rewards.verify.sandbox import Sandbox
 from r1lab.rewards.verify.symbolic import SymbolicVerifier
-from r1lab.scale import SCALES
+from r1lab.stages import trainer as trainer_module
 from r1lab.stages.callbacks import FiniteReward
 from r1lab.stages.run_folder import KEPT, find_damage, keep_newest, last_checkpoint, lock_folder
+from r1lab.stages.runner import run_trainer, train_stage
+from r1lab.stages.zero import make_zero_trainer
 
-ROOT = Path(__file__).parents[1]
-SMALL = replace(SCALES["tiny"], groups=2, group_size=4, max_completion_tokens=48)
 STEPS, KILLS = 6, 10
 TIMES = re.compile(r"time|runtime|per_second")  # what a log holds of the clock
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and signals")
@@ -38,11 +41,8 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and 
 
 
 def train(output, resume=False, **options):
-    from r1lab.stages.runner import train_stage
-
-    return train_stage(
-        "zero", SMALL, output, resume=resume, **{"max_steps": STEPS, "save_steps": 1, **options}
-    )
+    options = {"max_steps": STEPS, "save_steps": 1, **options}
+    return train_stage("zero", SMALL, output, resume=resume, **options)
 
 
 @pytest.fixture(scope="module")
@@ -56,15 +56,14 @@ def processes():
 
 
 def metrics(folder):
-    """The steps in the log of a run so far, without what the clock says (and without the summary, which is about the
-    steps since the last start)."""
+    """The steps in the log of a run so far, without what the clock says and without the summary at the end."""
     path = folder / "metrics.json"
     rows = json.loads(path.read_text()) if path.is_file() else []
-    return [
-        {name: value for name, value in row.items() if not TIMES.search(name)}
-        for row in rows
-        if "reward" in row
-    ]
+    return [{key: row[key] for key in row if not TIMES.search(key)} for row in rows if "reward" in row]
+
+
+def weights(folder):
+    return (folder / "model.safetensors").read_bytes()
 
 
 def wait_for(condition, limit=120.0):
@@ -89,9 +88,8 @@ def test_ten_kills_at_random_moments_change_nothing(processes, tmp_path):
     started = time.monotonic()
     process.join()
     step_seconds = (time.monotonic() - started) / (STEPS - 1)
-    assert process.exitcode == 0
     whole = metrics(tmp_path / "whole")
-    assert [row["step"] for row in whole] == [*range(1, STEPS + 1)]
+    assert process.exitcode == 0 and [row["step"] for row in whole] == [*range(1, STEPS + 1)]
 
     rng, killed = random.Random(0), 0
     for number in range(KILLS):
@@ -103,18 +101,10 @@ def test_ten_kills_at_random_moments_change_nothing(processes, tmp_path):
         process.kill()
         process.join()
         killed += process.exitcode == -signal.SIGKILL
-        died, half = (
-            len(metrics(folder)),
-            [path.name for path in folder.glob("checkpoint-*") if find_damage(path)],
-        )
-        with warnings.catch_warnings(action="ignore"):
-            checkpoint = Path(last_checkpoint(folder) or "the start").name
         process = begin(folder, resume=True)
         process.join()
-        assert process.exitcode == 0
-        same = metrics(folder) == whole, same_bytes(folder, tmp_path / "whole")
-        print(f"| {step} + {part:.2f} | {died} | {half or '-'} | {checkpoint} | {same} |")
-        assert same == (True, True)
+        assert process.exitcode == 0, (step, part)
+        assert metrics(folder) == whole and weights(folder) == weights(tmp_path / "whole"), (step, part)
         assert not any(map(find_damage, folder.glob("checkpoint-*")))
         shutil.rmtree(folder)
     assert killed >= KILLS - 2  # one or two may have been quicker than we
@@ -123,40 +113,27 @@ def test_ten_kills_at_random_moments_change_nothing(processes, tmp_path):
 @pytest.mark.slow
 def test_a_run_killed_after_its_last_checkpoint_takes_no_step_too_many(tmp_path):
     train(tmp_path, max_steps=2)
-    whole, weights = metrics(tmp_path), (tmp_path / "model.safetensors").read_bytes()
+    log, whole = metrics(tmp_path), weights(tmp_path)
     for name in ("model.safetensors", "stage.json"):
         (tmp_path / name).unlink()
     run = train(tmp_path, resume=True, max_steps=2)
-    assert metrics(tmp_path) == whole and len(whole) == 2 == run["trainer"].state.global_step
-    assert (tmp_path / "model.safetensors").read_bytes() == weights
-    assert len(train(tmp_path, resume=True, max_steps=3)["history"]) > len(whole), "more steps were asked for"
-
-
-def same_bytes(one, other):
-    return (one / "model.safetensors").read_bytes() == (other / "model.safetensors").read_bytes()
+    assert metrics(tmp_path) == log and len(log) == 2 == run["trainer"].state.global_step
+    assert weights(tmp_path) == whole
+    assert len(train(tmp_path, resume=True, max_steps=3)["history"]) > len(log), "more steps were asked for"
 
 
 @pytest.mark.slow
 def test_a_checkpoint_cut_in_half_is_passed_over_and_the_end_is_the_same(tmp_path):
-    whole = train(tmp_path)
-    weights = (tmp_path / "model.safetensors").read_bytes()
+    train(tmp_path)
+    log, whole = metrics(tmp_path), weights(tmp_path)
     cut(tmp_path / f"checkpoint-{STEPS}" / "model.safetensors")
-    with pytest.warns(UserWarning, match=rf"checkpoint-{STEPS} is skipped: model\.safetensors is cut off"):
-        again = train(tmp_path, resume=True)
-    rewards = [[row["reward"] for row in run["history"] if "reward" in row] for run in (whole, again)]
-    assert rewards[0] == rewards[1] and len(rewards[0]) == STEPS
-    assert (tmp_path / "model.safetensors").read_bytes() == weights
-
-
-def cut(path):
-    data = path.read_bytes()
-    path.write_bytes(data[: len(data) // 2])
+    message = rf"checkpoint-{STEPS} is skipped: model\.safetensors is cut off"
+    with pytest.warns(UserWarning, match=message):
+        train(tmp_path, resume=True)
+    assert metrics(tmp_path) == log and len(log) == STEPS and weights(tmp_path) == whole
 
 
 def make_checkpoint(output, step):
-    import torch
-    from safetensors.torch import save_file
-
     folder = output / f"checkpoint-{step}"
     folder.mkdir(parents=True)
     save_file({"weight": torch.ones(99)}, folder / "model.safetensors")
@@ -190,20 +167,6 @@ def test_checkpoints_are_kept_by_step_and_only_whole_ones_count(tmp_path):
     assert KEPT == 2 and {path.name for path in tmp_path.iterdir()} == {"checkpoint-100", "checkpoint-30"}
 
 
-SLOW_WRITER = """
-import sys, time
-from pathlib import Path
-part, rank = Path(sys.argv[1]), sys.argv[2]
-data = (part / "rng_state.pth").read_bytes()
-with open(part / f"rng_state_{rank}.pth", "wb") as file:
-    file.write(data[:99])
-    file.flush()
-    print("half", flush=True)
-    sys.stdin.readline()
-    file.write(data[99:])
-"""
-
-
 @pytest.mark.parametrize("stale", [(), (90,)])
 def test_the_checkpoint_that_other_processes_still_write_is_never_removed(tmp_path, stale):
     """Only the first process clears up, and it does not wait for the others. A damaged folder of a later step, left by an
@@ -212,35 +175,21 @@ def test_the_checkpoint_that_other_processes_still_write_is_never_removed(tmp_pa
         make_checkpoint(tmp_path, step)
     for step in stale:
         cut(make_checkpoint(tmp_path, step) / "optimizer.pt")
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", SLOW_WRITER, str(tmp_path / "checkpoint-40"), str(rank)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in (1, 2)
-    ]
-    try:
-        assert [writer.stdout.readline() for writer in writers] == ["half\n"] * 2
-        assert find_damage(tmp_path / "checkpoint-40")
+    newest = tmp_path / "checkpoint-40"
+    with open(newest / "rng_state_1.pth", "wb") as file:  # of the second process
+        data = (newest / "rng_state.pth").read_bytes()
+        file.write(data[:99])
+        file.flush()
+        assert find_damage(newest)
         keep_newest(tmp_path, 40)
-    finally:
-        for writer in writers:
-            writer.communicate("go on\n")
-    assert [writer.returncode for writer in writers] == [0, 0]
-    assert find_damage(tmp_path / "checkpoint-40") is None
+        file.write(data[99:])
+    assert find_damage(newest) is None
     kept = {int(path.name.rpartition("-")[2]) for path in tmp_path.iterdir()}
     assert kept == {20, 30, 40, *stale}, "the two whole ones stay while the newest is not finished"
 
 
 @pytest.mark.slow
 def test_a_clock_set_back_loses_no_checkpoint_and_no_second(tmp_path, monkeypatch):
-    from transformers import TrainerCallback
-
-    from r1lab.stages.runner import run_trainer
-    from r1lab.stages.zero import make_zero_trainer
-
     class SetBack(TrainerCallback):
         """Each step an hour earlier than the last: what was written before seems to come from the future."""
 
@@ -248,30 +197,25 @@ def test_a_clock_set_back_loses_no_checkpoint_and_no_second(tmp_path, monkeypatc
             hours = STEPS - state.global_step
             monkeypatch.setattr(time, "time", lambda: 1.8e9 + 3600 * hours)
             for folder in tmp_path.glob("checkpoint-*"):
-                step = int(folder.name.rpartition("-")[2])
-                os.utime(folder, (2e9 - 3600 * step,) * 2)
+                os.utime(folder, (2e9 - 3600 * int(folder.name.rpartition("-")[2]),) * 2)
 
     trainer = make_zero_trainer(SMALL, tmp_path, max_steps=STEPS, save_steps=1)
     trainer.add_callback(SetBack())
-    run = run_trainer(trainer)
-    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {
-        f"checkpoint-{s}" for s in (STEPS - 1, STEPS)
-    }
-    assert 0 < run["seconds"] < 300
+    assert 0 < run_trainer(trainer)["seconds"] < 300
+    assert {path.name for path in tmp_path.glob("checkpoint-*")} == {"checkpoint-5", "checkpoint-6"}
 
 
 FULL_DISK = """
 import subprocess, sys
+from helpers import steps_of
 from test_faults import train
-from r1lab.stages.run_folder import last_checkpoint
 
 try:
     train(sys.argv[1], max_steps=3)
 except OSError as error:
     print("SAID", type(error).__name__, error)
 subprocess.run(["mount", "-o", "remount,size=90m", sys.argv[1]], check=True)
-run = train(sys.argv[1], max_steps=3, resume=True)
-print("STEPS", [row["step"] for row in run["history"] if "reward" in row])
+print("STEPS", steps_of(train(sys.argv[1], max_steps=3, resume=True)["history"]))
 """
 
 
@@ -283,14 +227,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_when_there_is_room(size
     inside = ["unshare", "-rm", "bash", "-c", mount, str(tmp_path)]
     if not shutil.which("unshare") or subprocess.run([*inside, "true"], capture_output=True).returncode:
         pytest.skip("no small disk can be made here: it needs Linux and user namespaces")
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT / 'tests'}"}
-    run = subprocess.run(
-        [*inside, sys.executable, "-c", FULL_DISK, str(tmp_path)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    run = run_python("-c", FULL_DISK, tmp_path, before=inside)
     assert run.returncode == 0, run.stderr[-2000:]
     message = next(line for line in run.stdout.splitlines() if line.startswith("SAID"))
     assert "OSError" in message and "make room" in message and kept in message
@@ -327,8 +264,8 @@ def test_a_second_run_on_the_same_folder_refuses_until_the_first_is_dead(tmp_pat
     time.sleep(0.2)
     try:
         assert main(["zero", "--output", str(tmp_path), "--steps", "1"]) == 2
-        message = capsys.readouterr().err.strip()
-        assert message.startswith("r1lab: another run is writing to") and "\n" not in message
+        error = capsys.readouterr().err.strip()
+        assert error.startswith("r1lab: another run is writing to") and "\n" not in error
         assert kept.is_dir(), "the refused run removed the first one's checkpoint"
     finally:
         first.kill()
@@ -338,18 +275,11 @@ def test_a_second_run_on_the_same_folder_refuses_until_the_first_is_dead(tmp_pat
         pass
 
 
-@pytest.mark.parametrize("folder", ["/proc/r1lab", "read-only"])
-def test_an_output_that_cannot_be_written_is_refused_before_the_work(folder, tmp_path, capsys, monkeypatch):
-    if folder == "read-only":
-        (tmp_path / folder).mkdir(mode=0o500)
-        folder = str(tmp_path / folder)
-        if os.access(folder, os.W_OK):
-            pytest.skip("root may write anywhere")
-    elif not Path("/proc/self").exists():
-        pytest.skip("no /proc here")
-    assert main(["zero", "--output", folder, "--steps", "1"]) == 2
-    message = capsys.readouterr().err.strip()
-    assert message.startswith(f"r1lab: cannot write to the output folder {folder}") and "\n" not in message
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(capsys):
+    assert main(["zero", "--output", "/proc/r1lab", "--steps", "1"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("r1lab: cannot write to the output folder /proc/r1lab") and "\n" not in error
 
 
 # --- numbers that are none --------------------------------------------------------------------------------------------
@@ -357,11 +287,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(folder, tmp
 
 @pytest.mark.slow
 def test_a_loss_that_is_no_number_stops_the_run_and_spares_the_last_checkpoint(tmp_path, monkeypatch):
-    from safetensors.torch import load_file
-
-    from r1lab.stages import trainer as module
-
-    calls, kernel = [], module.fused_grpo_loss
+    calls, kernel = [], trainer_module.fused_grpo_loss
 
     def third_is_nan(*args, **options):
         calls.append(1)
@@ -370,21 +296,16 @@ def test_a_loss_that_is_no_number_stops_the_run_and_spares_the_last_checkpoint(t
         loss.data.mul_(math.nan if len(calls) == 3 else 1)
         return result
 
-    monkeypatch.setattr(module, "fused_grpo_loss", third_is_nan)
+    monkeypatch.setattr(trainer_module, "fused_grpo_loss", third_is_nan)
     with pytest.raises(FloatingPointError, match=r"loss is nan at step 3.*--resume from checkpoint-2$"):
         train(tmp_path)
     assert {path.name for path in tmp_path.glob("checkpoint-*")} == {"checkpoint-1", "checkpoint-2"}
-    weights = load_file(tmp_path / "checkpoint-2" / "model.safetensors")
-    assert all(weight.isfinite().all() for weight in weights.values())
+    saved = load_file(tmp_path / "checkpoint-2" / "model.safetensors")
+    assert all(weight.isfinite().all() for weight in saved.values())
 
 
 @pytest.mark.slow
 def test_weights_that_are_no_numbers_are_named(tmp_path):
-    from transformers import TrainerCallback
-
-    from r1lab.stages.runner import run_trainer
-    from r1lab.stages.zero import make_zero_trainer
-
     class Spoil(TrainerCallback):
         def on_step_begin(self, args, state, control, model=None, **kwargs):
             if state.global_step == 2:
@@ -392,9 +313,8 @@ def test_weights_that_are_no_numbers_are_named(tmp_path):
 
     trainer = make_zero_trainer(SMALL, tmp_path, max_steps=4, save_steps=1)
     trainer.add_callback(Spoil())
-    with pytest.raises(
-        FloatingPointError, match=r"probabilities are no numbers.*--resume from checkpoint-2$"
-    ):
+    message = r"probabilities are no numbers.*--resume from checkpoint-2$"
+    with pytest.raises(FloatingPointError, match=message):
         run_trainer(trainer)
 
 
@@ -426,25 +346,24 @@ def ask_and_kill(ask, victims):
     return answers[0]
 
 
-def child(pid):
-    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[0])
-
-
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="reads /proc")
-@pytest.mark.parametrize("whom", ["the fork that answers", "the whole worker"])
-def test_a_verifier_killed_in_the_middle_of_an_answer_is_asked_again(whom, monkeypatch):
+@pytest.mark.parametrize("whole", [False, True], ids=["the fork that answers", "the whole worker"])
+def test_a_verifier_killed_in_the_middle_of_an_answer_is_asked_again(whole, monkeypatch):
     """What the system kills (for memory, mostly) has given no verdict: a right answer stays right."""
     verifier = SymbolicVerifier(limit_s=10.0)
     verifier.service.start()
     frames, receive = [], verifier.service._receive
     monkeypatch.setattr(verifier.service, "_receive", lambda *a: frames.append(a[1:]) or receive(*a))
     pid = verifier.service.pid
+
+    def victims():
+        children = Path(f"/proc/{pid}/task/{pid}/children")
+        wait_for(children.read_text)
+        child = int(children.read_text().split()[0])
+        return [child, pid] if whole else [child]
+
     # about a second of CPU the first time
-    right = ask_and_kill(
-        lambda: verifier.verify("\\sin^2(x)+\\cos^2(x)", "1"),
-        lambda: [child(pid), pid][: 2 if whom == "the whole worker" else 1],
-    )
-    assert right is True
+    assert ask_and_kill(lambda: verifier.verify("\\sin^2(x)+\\cos^2(x)", "1"), victims) is True
     assert len([frame for frame in frames if frame]) == 2, "it was not killed in the middle"
     assert verifier.verify("5", "\\sqrt{25}") and not verifier.verify("5", "\\sqrt{24}")
     verifier.service.close()
@@ -477,10 +396,6 @@ class Payload:
 
 
 def test_a_checkpoint_that_is_not_safetensors_is_not_loaded(tmp_path, monkeypatch):
-    import torch
-
-    from r1lab.policy import find_model, load_policy
-
     monkeypatch.chdir(tmp_path)
     folder = shutil.copytree(find_model("tiny-base"), tmp_path / "model")
     (folder / "model.safetensors").unlink()
@@ -490,13 +405,14 @@ def test_a_checkpoint_that_is_not_safetensors_is_not_loaded(tmp_path, monkeypatc
     assert not Path("ran").exists()
 
 
-def test_no_file_of_ours_trusts_code_from_elsewhere_or_unpickles():
-    texts = {path: path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py")}
-    texts |= {path: path.read_text(encoding="utf-8") for path in (ROOT / "notebooks").rglob("*.ipynb")}
-    assert len(texts) > 60
-    for path, text in texts.items():
-        assert not re.search(r"trust_remote_code\W{0,3}\s*[=:]\s*True", text), path
-        assert not re.search(r"\b(?:torch|pickle|joblib)\.loads?\(|use_safetensors\s*=\s*False", text), path
-        assert not re.search(r"(?i)\bhf_[a-z0-9]{30,}|token\s*=\s*[\"'][^\"']{20,}", text), (
-            f"a token in {path}"
-        )
+def test_no_file_of_ours_trusts_code_from_elsewhere_or_unpickles_or_holds_a_token():
+    files = [*(ROOT / "src").rglob("*.py"), *(ROOT / "notebooks").rglob("*.ipynb")]
+    assert len(files) > 60
+    forbidden = (
+        r"trust_remote_code\W{0,3}\s*[=:]\s*True",
+        r"\b(?:torch|pickle|joblib)\.loads?\(|use_safetensors\s*=\s*False",
+        r"(?i)\bhf_[a-z0-9]{30,}|token\s*=\s*[\"'][^\"']{20,}",
+    )
+    for path in files:
+        text = path.read_text(encoding="utf-8")
+        assert not [pattern for pattern in forbidden if re.search(pattern, text)], path

@@ -49,12 +49,9 @@ def test_likeness_is_about_what_is_stated_and_not_how_it_is_linked():
     assert statements(one) == {"12+7=19", "19-5=14"}
     assert likeness(one, chain("Pertama 12+7=19. Wait, check: 12+7=19. Lalu 19-5=14.")) == 1.0
     assert likeness(one, chain("First 12+7=18. Wait, check: 12+7=19. Then 19-5=14.")) == 2 / 3
-    assert likeness(one, chain("First 7-5=2. Then 12+2=14.")) == 0.0
-    assert statements("First number 1 is Ani. Next number 2 is Tom.") == {
-        "number 1 is ani",
-        "number 2 is tom",
-    }
-    assert likeness("", "") == 1.0
+    assert likeness(one, chain("First 7-5=2. Then 12+2=14.")) == 0.0 and likeness("", "") == 1.0
+    names = "First number 1 is Ani. Next number 2 is Tom."
+    assert statements(names) == {"number 1 is ani", "number 2 is tom"}
 
 
 def test_near_duplicates_are_dropped_within_a_prompt_only():
@@ -77,15 +74,8 @@ def test_the_cap_counts_kept_rollouts_only(cap, last):
 def test_the_counts_add_up():
     pool = [row(chain("First 12+7=19.")), row(chain("Next 12+7=19.")), row("19"), row("19", level="hard")]
     marked = apply_filters(pool, TESTS)
-    assert funnel(marked, TESTS) == {
-        "replies": 4, "not over-long": 4, "well formed": 2, "right": 2, "not repetitive": 2, "one language": 2, "different": 1,
-    }  # fmt: skip
-    table = acceptance(marked, "level")
-    assert table["easy"] == {
-        "samples": 3,
-        "passed": 2,
-        "kept": 1,
-        "rejected": {"near-duplicate": 1, "malformed": 1},
-    }
-    assert table["hard"] == {"samples": 1, "passed": 0, "kept": 0, "rejected": {"malformed": 1}}
+    assert list(funnel(marked, TESTS).values()) == [4, 4, 2, 2, 2, 2, 1]
+    easy, hard = (acceptance(marked, "level")[level] for level in ("easy", "hard"))
+    assert easy == {"samples": 3, "passed": 2, "kept": 1, "rejected": {"near-duplicate": 1, "malformed": 1}}
+    assert hard == {"samples": 1, "passed": 0, "kept": 0, "rejected": {"malformed": 1}}
     assert [r["completion"] for r in filters.keep(marked)] == [pool[0]["completion"]]

@@ -1,5 +1,7 @@
 """The kernel: exact in float64, accurate in float32 and bfloat16, small in memory, and sound at the edges."""
 
+from itertools import product
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -51,26 +53,25 @@ def all_close(some, others, rtol, atol=1e-13):
 def test_equals_the_mathematics_in_float64(loss, level):
     hidden, weight, bias, ids, mask, advantages, noise = toy()
     inputs = (hidden, weight, bias)
-    for off_policy in (False, True):
-        for beta, corrected, entropy_coef, softcap in (
-            (0.0, True, 0.0, None),
-            (0.04, True, 0.0, None),
-            (0.04, False, 0.1, 4.0),
-        ):
-            head = {"temperature": 0.7, "logit_scale": 1.3, "softcap": softcap}
-            logp, entropy = plain(*inputs, ids, **head)
-            spec = GRPOSpec(loss, level, beta=beta, bias_correct_kl=corrected, max_completion_length=7)
-            given = {"ref_logp": logp.detach() + noise["ref_logp"], "normalizer": 3.0}
-            given |= {"old_logp": logp.detach() + noise["old_logp"]} if off_policy else {}
-            given |= {"entropy_coef": entropy_coef}
-            wanted = grpo_loss(logp, mask, advantages, spec, **given, entropy=entropy)
-            settings = {**given, **head, "spec": spec, "bias": bias, "rows_per_chunk": 5}
-            out = fused_grpo_loss(hidden, weight, ids, mask, advantages, **settings)
-            assert abs(out.loss - wanted) <= 1e-12 * max(1, abs(wanted))
-            gradients = torch.autograd.grad(out.loss, inputs)
-            assert all_close(gradients, torch.autograd.grad(wanted, inputs), 1e-11, 1e-14)
-            assert all_close((out.logp[mask], out.entropy[mask]), (logp[mask], entropy[mask]), 1e-12)
-            assert (out.logp[~mask] == 0).all()
+    cases = ((0.0, True, 0.0, None), (0.04, True, 0.0, None), (0.04, False, 0.1, 4.0))
+    for off_policy, (beta, corrected, entropy_coef, softcap) in product((False, True), cases):
+        head = {"temperature": 0.7, "logit_scale": 1.3, "softcap": softcap}
+        logp, entropy = plain(*inputs, ids, **head)
+        spec = GRPOSpec(loss, level, beta=beta, bias_correct_kl=corrected, max_completion_length=7)
+        given = {
+            "ref_logp": logp.detach() + noise["ref_logp"],
+            "normalizer": 3.0,
+            "entropy_coef": entropy_coef,
+        }
+        given |= {"old_logp": logp.detach() + noise["old_logp"]} if off_policy else {}
+        wanted = grpo_loss(logp, mask, advantages, spec, **given, entropy=entropy)
+        settings = {**given, **head, "spec": spec, "bias": bias, "rows_per_chunk": 5}
+        out = fused_grpo_loss(hidden, weight, ids, mask, advantages, **settings)
+        assert abs(out.loss - wanted) <= 1e-12 * max(1, abs(wanted))
+        gradients = torch.autograd.grad(out.loss, inputs)
+        assert all_close(gradients, torch.autograd.grad(wanted, inputs), 1e-11, 1e-14)
+        assert all_close((out.logp[mask], out.entropy[mask]), (logp[mask], entropy[mask]), 1e-12)
+        assert (out.logp[~mask] == 0).all()
 
 
 @pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss not in ("cispo", "vespo")])
@@ -78,7 +79,7 @@ def test_gradcheck(loss):
     """By finite differences. Not cispo and vespo: by design, their gradient is not the derivative of their value."""
     hidden, weight, bias, ids, mask, advantages, noise = toy(length=4, width=3, vocabulary=7)
     start = plain(hidden, weight, bias, ids)[0].detach()
-    # drift: how far the policy has moved since it sampled.
+    # The drift is that of the policy since it sampled.
     for level, drift in (("token", 0.0), ("token", 0.3), ("sequence", 0.3)):
         spec = GRPOSpec(loss, level, beta=0.04, max_completion_length=5)
         given = {"old_logp": start + drift * noise["old_logp"], "ref_logp": start + noise["ref_logp"]}
@@ -97,9 +98,8 @@ def test_linear_logp_is_differentiable_under_any_loss(trained):
     needed, rows = [x for x in leaves if x.requires_grad], mask[1]
     head = {"temperature": 1.3, "logit_scale": 0.8, "softcap": 5.0}
     logp, entropy = plain(*leaves, ids[0], **head)
-    out = linear_logp(
-        *leaves[:2], ids[0], bias=leaves[2], **head, entropy=True, row_mask=rows, rows_per_chunk=3
-    )
+    settings = {"bias": leaves[2], **head, "entropy": True, "row_mask": rows, "rows_per_chunk": 3}
+    out = linear_logp(*leaves[:2], ids[0], **settings)
     assert all_close((out.logp[rows], out.entropy[rows]), (logp[rows], entropy[rows]), 1e-12)
     assert (out.logp[~rows] == 0).all() and not out.entropy.requires_grad
     got, wanted = ((x[rows] ** 2).sum() for x in (out.logp, logp))
@@ -169,9 +169,8 @@ def test_confident_tokens_keep_their_gradient(margin):
     wanted = torch.autograd.grad(grpo_loss(logp, ids >= 0, torch.ones(1), GRPOSpec()), exact)[0]
     out = fused_grpo_loss(hidden, weight, ids, ids >= 0, torch.ones(1), spec=GRPOSpec(), bias=bias)
     out.loss.backward()
-    assert relative(hidden.grad, wanted) <= 1e-4 and torch.allclose(
-        out.logp.double(), logp, rtol=1e-4, atol=0
-    )
+    assert relative(hidden.grad, wanted) <= 1e-4
+    assert torch.allclose(out.logp.double(), logp, rtol=1e-4, atol=0)
 
 
 def test_offsets_and_chunks_change_nothing_and_every_run_has_the_same_bits():
@@ -219,14 +218,10 @@ def watch(mask, advantages, frozen=False, **settings):
 
 
 def test_work_and_memory_are_those_of_the_live_rows():
-    everything, advantages, half = (
-        torch.ones(8, 32),
-        torch.tensor([1.0, -1.0] * 4),
-        torch.tensor([1.0, 0.0] * 4),
-    )
+    everything = torch.ones(8, 32)
+    advantages, half = torch.tensor([1.0, -1.0] * 4), torch.tensor([1.0, 0.0] * 4)
     _, products, largest, _ = watch(everything, advantages)
-    # The logits have 131,840 elements, a tile has 8,240.
-    assert products == 3 * 16 and largest < 8 * 32 * 515 / 8
+    assert products == 3 * 16 and largest < 8 * 32 * 515 / 8  # logits: 131,840 elements, a tile: 8,240
     _, products, _, (_, weight_gradient) = watch(everything, advantages, frozen=True)
     assert products == 2 * 16 and weight_gradient is None
     out, products, _, _ = watch(everything, half)
@@ -241,15 +236,10 @@ def test_work_and_memory_are_those_of_the_live_rows():
     _, products, largest, _ = watch(everything, advantages, **off_policy)
     assert products == 16 + 3 * 8, "tiles of whole completions are made twice, of clipped ones once"
     assert largest < 8 * 32 * 515 / 8
-
-
-@pytest.mark.parametrize(
-    "mask,advantages", [(torch.ones(8, 32), torch.zeros(8)), (torch.zeros(8, 32), torch.ones(8))]
-)
-def test_nothing_to_learn_gives_zero_gradients_and_a_connected_loss(mask, advantages):
-    out, products, _, gradients = watch(mask, advantages, score_dead_rows=False)
-    assert out.loss == 0 and products == 0 and all((g == 0).all() for g in gradients)
-    assert out.stats["live"] == out.stats["scored"] == 0
+    for mask, dead in ((everything, torch.zeros(8)), (torch.zeros(8, 32), torch.ones(8))):
+        out, products, _, gradients = watch(mask, dead, score_dead_rows=False)
+        assert out.loss == 0 and products == 0 and all((g == 0).all() for g in gradients)
+        assert out.stats["live"] == out.stats["scored"] == 0
 
 
 # ------------------------------------------------------------------------------------------------------------ edges
@@ -276,9 +266,8 @@ def test_masks_ids_and_advantages_come_in_many_forms(vocabulary):
 def test_a_batch_may_be_empty(completions, length):
     hidden = torch.randn(completions, length, 8, requires_grad=True)
     ids, ones = torch.zeros(completions, length, dtype=torch.long), torch.ones(completions, length)
-    out = fused_grpo_loss(
-        hidden, torch.randn(9, 8), ids, ones, torch.ones(completions), spec=GRPOSpec("grpo")
-    )
+    given = (hidden, torch.randn(9, 8), ids, ones, torch.ones(completions))
+    out = fused_grpo_loss(*given, spec=GRPOSpec("grpo"))
     out.loss.backward()
     assert out.loss.isfinite()
 
@@ -361,10 +350,13 @@ def test_equals_liger_where_its_formulas_are_trls(loss, level):
             "loss_type": loss,
             "max_completion_length": 8,
         }
-        liger = chunked_loss.LigerFusedLinearGRPOLoss(
-            **same, compiled=False, use_ref_model=beta != 0, importance_sampling_level=level, temperature=0.9,
-            use_bias_correction_kl=True,
-        )  # fmt: skip
+        own = {
+            "compiled": False,
+            "use_ref_model": beta != 0,
+            "temperature": 0.9,
+            "use_bias_correction_kl": True,
+        }
+        liger = chunked_loss.LigerFusedLinearGRPOLoss(**same, **own, importance_sampling_level=level)
         given = {"old_per_token_logps": old, "ref_per_token_logps": ref if beta else None}
         given["num_items_in_batch"] = mask.sum()
         wanted, _ = liger(hidden, weight, ids, mask.long(), advantages.float(), **given)

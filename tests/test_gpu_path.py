@@ -3,17 +3,15 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import gpu_rehearsal
 import pytest
 import torch
 from datasets import Dataset
-from trl import GRPOTrainer
+from helpers import cut, run_python
 
 from r1lab import unsloth_first
 from r1lab.policy import Policy, adapter_base, load_model, load_policy, merge_adapter
@@ -26,7 +24,6 @@ from r1lab.stages.config import machine_args, make_grpo_args, make_sft_args, vll
 from r1lab.stages.grpo import load_trainable
 from r1lab.stages.prime import prime_format
 
-ROOT = Path(__file__).parents[1]
 BASE = str(DATA / "models" / "tiny-base")
 QUESTION = "Solve for x: (x+2)*3-5+1=26"
 
@@ -34,20 +31,13 @@ QUESTION = "Solve for x: (x+2)*3-5+1=26"
 # ------------------------------------------------------------------------------------------------------- import order
 @pytest.fixture
 def run_with(tmp_path):
-    """A function that runs a program beside fake modules, which print their names when they are imported.
-
-    It returns the words that were printed, or the error.
-    """
+    """A function that runs a program beside fake modules, which print their names: the words printed, or the error."""
 
     def run(modules: dict[str, str], scale: str, program: str) -> list[str]:
         for name, body in modules.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(body + "\n")
-        path = os.pathsep.join([str(tmp_path), str(ROOT / "src")])
-        environment = {**os.environ, "PYTHONPATH": path, "R1LAB_SCALE": scale}
-        command = [sys.executable, "-c", program]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(body + "\n")
+        done = run_python("-c", program, path=[tmp_path], R1LAB_SCALE=scale)
         return (done.stdout + done.stderr).split() if not done.returncode else [done.stderr]
 
     return run
@@ -62,16 +52,23 @@ FAKES = {
 FIRST = ["unsloth", "trl", "transformers", "peft"]
 
 
-@pytest.mark.parametrize("scale, imported", [("t4", FIRST), ("a100", FIRST), ("cluster", []), ("tiny", [])])
+@pytest.mark.parametrize("scale, imported", [("t4", FIRST), ("cluster", [])])
 def test_unsloth_is_imported_before_what_it_rewrites_and_only_where_it_trains(run_with, scale, imported):
     assert run_with(FAKES, scale, "import r1lab.stages") == imported
 
 
-def test_a_missing_unsloth_is_one_sentence_and_a_broken_one_is_not(run_with):
-    assert "nowhere" in run_with({"unsloth.py": "import unsloth.nowhere"}, "t4", "import r1lab.stages")[0]
-    missing = {"unsloth.py": "raise ModuleNotFoundError('no', name='unsloth')"}
-    message = "scale t4 trains with Unsloth, which is not installed"
-    assert message in run_with(missing, "t4", "import r1lab.stages")[0]
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        ("import unsloth.nowhere", "nowhere"),
+        (
+            "raise ModuleNotFoundError('no', name='unsloth')",
+            "scale t4 trains with Unsloth, which is not installed",
+        ),
+    ],
+)
+def test_a_missing_unsloth_is_one_sentence_and_a_broken_one_is_not(run_with, body, message):
+    assert message in run_with({"unsloth.py": body}, "t4", "import r1lab.stages")[0]
 
 
 @pytest.mark.slow
@@ -93,17 +90,16 @@ def test_trls_trainers_are_imported_beside_the_vllm_of_colabs_t4(run_with):
     assert "imported" in run_with(vllm, "tiny", first + program)
 
 
-def test_unsloths_settings_follow_from_the_gpu_unless_they_are_set(monkeypatch):
+@pytest.mark.parametrize("capability, flashinfer", [(7.5, "1"), (8.0, None)])
+def test_unsloths_settings_follow_from_the_gpu_unless_they_are_set(monkeypatch, capability, flashinfer):
     monkeypatch.setitem(sys.modules, "unsloth", SimpleNamespace())
-    for capability, flashinfer in ((7.5, "1"), (8.0, None)):
-        gpu = unsloth_first.Gpu("a GPU", capability, 15.0)
-        monkeypatch.setattr(unsloth_first, "find_gpu", lambda gpu=gpu: gpu)
-        for name in ("UNSLOTH_VLLM_STANDBY", "UNSLOTH_VLLM_NO_FLASHINFER"):
-            monkeypatch.setenv(name, "before")
-            monkeypatch.delenv(name)
-        unsloth_first.import_unsloth()
-        assert os.environ["UNSLOTH_VLLM_STANDBY"] == "1"
-        assert os.environ.get("UNSLOTH_VLLM_NO_FLASHINFER") == flashinfer
+    monkeypatch.setattr(unsloth_first, "find_gpu", lambda: unsloth_first.Gpu("a GPU", capability, 15.0))
+    for name in ("UNSLOTH_VLLM_STANDBY", "UNSLOTH_VLLM_NO_FLASHINFER"):
+        monkeypatch.setenv(name, "before")
+        monkeypatch.delenv(name)
+    unsloth_first.import_unsloth()
+    assert os.environ["UNSLOTH_VLLM_STANDBY"] == "1"
+    assert os.environ.get("UNSLOTH_VLLM_NO_FLASHINFER") == flashinfer
     monkeypatch.setenv("UNSLOTH_VLLM_STANDBY", "0")
     unsloth_first.import_unsloth()
     assert os.environ["UNSLOTH_VLLM_STANDBY"] == "0"
@@ -163,56 +159,55 @@ def test_an_adapter_is_a_checkpoint_like_any_other_and_can_be_merged(adapter, tm
 
 
 def test_an_adapter_without_its_base_or_with_half_its_weights_is_one_sentence(adapter, tmp_path):
-    folder = tmp_path / "zero"
-    shutil.copytree(adapter[0], folder)
-    weights = folder / "adapter_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
+    folder = shutil.copytree(adapter[0], tmp_path / "zero")
+    cut(folder / "adapter_model.safetensors")
     with pytest.raises(ValueError, match=r"zero is damaged or incomplete"):
         load_policy(folder)
     config = json.loads((folder / "adapter_config.json").read_text())
+
+    def name_base(name):
+        (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": name}))
+
     for named, found in (("/elsewhere/tiny-base", "tiny-base"), ("unsloth/Qwen3-4B-Base", "Qwen3-4B-Base")):
-        (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": named}))
+        name_base(named)
         assert adapter_base(folder).endswith(found)
-    config["base_model_name_or_path"] = "/x/nothing"
-    (folder / "adapter_config.json").write_text(json.dumps(config))
+    name_base("/x/nothing")
     with pytest.raises(FileNotFoundError, match="was trained on /x/nothing, which is not here"):
         load_policy(folder)
 
 
 # ------------------------------------------------------------------------------------------------- batches, precision
-def fake_model(dtype, device="cpu"):
-    """What `rows_at_once` reads of a model, in the shape of Qwen3-4B."""
-    config = SimpleNamespace(num_hidden_layers=36, num_key_value_heads=8, head_dim=128)
-    config.get_text_config = lambda: config
-    weight = SimpleNamespace(device=torch.device(device))
-    return SimpleNamespace(config=config, dtype=dtype, parameters=lambda: iter([weight]))
 
 
 def test_the_batch_follows_from_the_models_size_and_the_free_memory(monkeypatch):
+    def qwen3_4b(dtype, device="cpu"):
+        config = SimpleNamespace(num_hidden_layers=36, num_key_value_heads=8, head_dim=128)
+        config.get_text_config = lambda: config
+        weight = SimpleNamespace(device=torch.device(device))
+        return SimpleNamespace(config=config, dtype=dtype, parameters=lambda: iter([weight]))
+
     assert rows_at_once(load_model("tiny-base")[0], 300) == BATCH
-    token = 2 * 36 * 8 * 128 * 2  # keys and values of Qwen3-4B in bytes: 144 KiB
+    token = 2 * 36 * 8 * 128 * 2  # keys and values in bytes: 144 KiB
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2 * 10 * token * 3328, 0))
-    assert rows_at_once(fake_model(torch.float16, "cuda"), 3328) == 10
-    assert rows_at_once(fake_model(torch.float16, "cuda"), 10**9) == 1
-    assert rows_at_once(fake_model(torch.float32), 3328) == 2 * 2**30 // (2 * token * 3328)
+    assert rows_at_once(qwen3_4b(torch.float16, "cuda"), 3328) == 10
+    assert rows_at_once(qwen3_4b(torch.float16, "cuda"), 10**9) == 1
+    assert rows_at_once(qwen3_4b(torch.float32), 3328) == 2 * 2**30 // (2 * token * 3328)
 
 
 def test_a_policy_has_the_scales_precision_on_a_gpu_and_float32_on_a_cpu(monkeypatch):
     calls = []
-    monkeypatch.setattr("r1lab.policy.load_model", lambda *given: calls.append(given) or (None, None))
-    load_policy(SCALES["cluster"])
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    load_policy(SCALES["cluster"])
-    monkeypatch.setenv("R1LAB_SCALE", "t4")
-    load_policy("owner/another")
+    with monkeypatch.context() as patch:
+        patch.setattr("r1lab.policy.load_model", lambda *given: calls.append(given) or (None, None))
+        load_policy(SCALES["cluster"])
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        load_policy(SCALES["cluster"])
+        patch.setenv("R1LAB_SCALE", "t4")
+        load_policy("owner/another")
     model = SCALES["cluster"].model
     assert calls == [(model,), (model, "bfloat16"), ("owner/another", "float16")]
     assert machine_args(SCALES["t4"], "x").items() >= {"fp16": True, "bf16": False}.items()
     assert machine_args(SCALES["a100"], "x")["bf16"]
-    assert grpo.trainer_class(SCALES["t4"]) is GRPOTrainer is not grpo.trainer_class(SCALES["cluster"])
-
-
-def test_full_training_keeps_float32_weights_on_the_cpu_until_the_trainer_moves_them(monkeypatch):
+    # Full training keeps float32 weights on the CPU until the trainer moves them.
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     model, _ = load_trainable(replace(SCALES["cluster"], model="tiny-base"))
     assert model.dtype == torch.float32 and model.device.type == "cpu"
@@ -259,32 +254,24 @@ def test_a_t4_gets_float16_and_vllm_or_one_sentence_where_it_does_not_start(unsl
         load_trainable(TINY_LORA)
 
 
-def test_the_next_stage_trains_the_adapter_of_the_last_one(unsloth, tmp_path):
-    model, tokenizer = load_trainable(TINY_LORA)
-    with torch.no_grad():
-        for name, tensor in model.named_parameters():
-            tensor += 0.05 * ("lora_B" in name)
-    save(model, tokenizer, tmp_path, "cold_start", TINY_LORA)
-    again, _ = load_trainable(TINY_LORA, tmp_path)
-    assert unsloth.settings[-1]["model_name"] == BASE  # not the adapter's folder
-    torch.testing.assert_close(logits(again), logits(model))
-    assert any("lora" in name and tensor.requires_grad for name, tensor in again.named_parameters())
-
-
 def test_a_primed_base_is_an_adapter_that_r1_zero_goes_on_training(unsloth, tmp_path):
     scale = replace(TINY_LORA, name="tiny", dtype="float32", template="bare")  # on a CPU
     untouched = logits(load_trainable(scale)[0])
     row = {"prompt": "2+2?", "completion": "<think>2+2=4.</think> <answer>4</answer>", "language": "en"}
-    start = prime_format(scale, tmp_path / "primed", rows=[row] * 8, learning_rate=1e-2, warmup_steps=0)
+    settings = {"learning_rate": 1e-2, "warmup_steps": 0, "max_steps": 2}
+    start = prime_format(scale, tmp_path / "primed", rows=[row] * 8, **settings)
     primed = logits(lora.LOADED[BASE][0])
     assert adapter_base(start) == BASE and not torch.allclose(primed, untouched, atol=1e-2)
     torch.testing.assert_close(logits(load_trainable(scale)[0]), untouched)
-    torch.testing.assert_close(logits(load_trainable(scale, start)[0]), primed)
+    model, _ = load_trainable(scale, start)
+    torch.testing.assert_close(logits(model), primed)
+    assert unsloth.settings[-1]["model_name"] == BASE  # not the adapter's folder
+    assert any("lora" in name and tensor.requires_grad for name, tensor in model.named_parameters())
 
 
 def test_a_cluster_samples_with_vllm_beside_the_training_or_on_a_server(monkeypatch):
     monkeypatch.delenv("R1LAB_VLLM_SERVER", raising=False)
-    assert vllm_args(SCALES["tiny"]) == vllm_args(SCALES["t4"]) == {"use_vllm": False}
+    assert vllm_args(SCALES["t4"]) == {"use_vllm": False}
     assert vllm_args(SCALES["cluster"])["vllm_mode"] == "colocate"
     monkeypatch.setenv("R1LAB_VLLM_SERVER", "http://node5:8000")
     assert vllm_args(SCALES["cluster"])["vllm_server_base_url"] == "http://node5:8000"
@@ -297,31 +284,32 @@ def test_a_long_run_says_after_three_steps_how_long_it_will_be(monkeypatch, caps
     for state.global_step in (1, 2, 3, 4):
         log.on_step_end(None, state, None)
     assert capsys.readouterr().out == "30 s a step: about 98 more minutes for 200 steps\n"
-    state.is_world_process_zero = False
-    log.on_log(SimpleNamespace(fp16=False), state, None, logs={"reward": 1.0})
-    assert not list(tmp_path.iterdir()), "only the first process writes"
 
 
 def test_settings_that_unsloth_would_replace_are_set():
     """It replaces fields that were left at their defaults."""
-
-    scale = replace(SCALES["t4"], dtype="float32")
-    for args in (make_grpo_args(scale, "x", use_cpu=True), make_sft_args(scale, "x", use_cpu=True)):
+    scale, cpu = replace(SCALES["t4"], dtype="float32"), {"use_cpu": True}
+    for args in (make_grpo_args(scale, "x", **cpu), make_sft_args(scale, "x", **cpu)):
         assert (args.optim, args.weight_decay, args.seed) == ("adamw_torch_fused", 0.0, 0)
-    assert make_grpo_args(scale, "x", use_cpu=True).epsilon_high == 0.2
-    assert make_grpo_args(scale, "x", use_cpu=True, epsilon=0.3).epsilon_high == 0.3, "one number, both sides"
+    assert make_grpo_args(scale, "x", **cpu).epsilon_high == 0.2
+    assert make_grpo_args(scale, "x", **cpu, epsilon=0.3).epsilon_high == 0.3, "one number, both sides"
 
 
-def test_vllm_gets_the_stop_tokens_although_unsloth_turns_it_on_late(monkeypatch, tmp_path):
-    """`args.use_vllm` is still False when the trainer is made."""
+@pytest.mark.parametrize("vllm", ["in the config", "turned on by Unsloth later", None])
+def test_vllm_gets_every_end_token(vllm, monkeypatch, tmp_path):
+    """With Unsloth, `args.use_vllm` is still False when the trainer is made."""
     model, tokenizer = load_model("tiny-base", device="cpu")
-    model.vllm_engine, made = object(), []
+    made = []
+    monkeypatch.setattr(grpo, "attach_log", lambda trainer, show: None)
+    if vllm == "turned on by Unsloth later":
+        model.vllm_engine = object()
+    monkeypatch.setattr(grpo, "end_tokens", lambda *_: [1, 7])
     monkeypatch.setattr(grpo, "load_trainable", lambda *_: (model, tokenizer))
     monkeypatch.setattr(grpo, "trainer_class", lambda scale: lambda **given: made.append(given))
-    monkeypatch.setattr(grpo, "attach_log", lambda trainer, show: None)
     rewards, rows = {"reward_funcs": [], "reward_weights": []}, Dataset.from_list([{"prompt": "2+2?"}])
-    grpo.make_grpo_trainer(SCALES["tiny"], tmp_path, dataset=rows, rewards=rewards)
-    assert made[0]["args"].generation_kwargs == {"stop_token_ids": [tokenizer.eos_token_id]}
+    settings = {"dataset": rows, "rewards": rewards, "use_vllm": vllm == "in the config"}
+    grpo.make_grpo_trainer(SCALES["tiny"], tmp_path, **settings)
+    assert made[0]["args"].generation_kwargs == ({"stop_token_ids": [1, 7]} if vllm else None)
 
 
 def test_vllm_sleeps_while_sft_trains(monkeypatch):
@@ -427,8 +415,7 @@ def test_vllm_is_told_which_adapter_to_use(monkeypatch, name, request_):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["04_r1_zero", "05_cold_start", "06_reasoning_rl", "10_evaluate_and_share"])
 def test_a_notebook_runs_at_scale_t4_with_stand_ins(name, tmp_path):
-    command = [sys.executable, "tests/gpu_rehearsal.py", f"notebooks/{name}.ipynb"]
-    changes = {"R1LAB_SCALE": "t4", "R1LAB_OUTPUT": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | changes, capture_output=True, text=True)
+    changes = {"R1LAB_SCALE": "t4", "R1LAB_OUTPUT": str(tmp_path)}
+    done = run_python("tests/gpu_rehearsal.py", f"notebooks/{name}.ipynb", **changes)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "at tiny" not in done.stdout, "the branch for scale tiny ran"

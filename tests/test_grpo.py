@@ -51,38 +51,37 @@ def trl_loss(x, spec, *, entropy, entropy_coef):
     from trl import GRPOTrainer
 
     alone = {"gather": lambda t: t, "gather_for_metrics": lambda t: t, "reduce": lambda t, reduction: t}
-    signed = {
-        "sapo_temperature": spec.sapo_temperatures,
-        "vespo_k": spec.vespo_k,
-        "vespo_lambda": spec.vespo_lambda,
-    }
-    signed = {
-        f"{name}_{sign}": x
-        for name, pair in signed.items()
-        for sign, x in zip(("pos", "neg"), pair, strict=True)
-    }
     trainer = SimpleNamespace(
-        **vars(spec),  # loss_type, beta, epsilon_low, epsilon_high, max_completion_length
+        accelerator=SimpleNamespace(**alone, num_processes=1, sync_gradients=True),
+        model=SimpleNamespace(training=True),
+        _metrics={"train": defaultdict(list), "eval": defaultdict(list)},
+        aux_loss_enabled=False,
+        top_entropy_quantile=1.0,
+        off_policy_mask_threshold=None,
+        use_adaptive_entropy=False,
+        entropy_coef=entropy_coef,
+        _entropy_bonus_enabled=entropy_coef != 0,
         importance_sampling_level=spec.level,
+        beta=spec.beta,
+        loss_type=spec.loss_type,
+        epsilon_low=spec.epsilon_low,
+        epsilon_high=spec.epsilon_high,
+        use_vllm=True,
+        vllm_importance_sampling_correction="is_ratio" in x,
+        current_gradient_accumulation_steps=STEP["accumulation_steps"],
+        max_completion_length=spec.max_completion_length,
+        get_gamma_weights=GRPOTrainer.get_gamma_weights,
         args=SimpleNamespace(
             use_bias_correction_kl=spec.bias_correct_kl,
             delta=spec.delta,
             steps_per_generation=STEP["steps_per_generation"],
-            **signed,
+            sapo_temperature_pos=spec.sapo_temperatures[0],
+            sapo_temperature_neg=spec.sapo_temperatures[1],
+            vespo_k_pos=spec.vespo_k[0],
+            vespo_k_neg=spec.vespo_k[1],
+            vespo_lambda_pos=spec.vespo_lambda[0],
+            vespo_lambda_neg=spec.vespo_lambda[1],
         ),
-        current_gradient_accumulation_steps=STEP["accumulation_steps"],
-        use_vllm=True,
-        vllm_importance_sampling_correction="is_ratio" in x,
-        entropy_coef=entropy_coef,
-        _entropy_bonus_enabled=entropy_coef != 0,
-        use_adaptive_entropy=False,
-        top_entropy_quantile=1.0,
-        off_policy_mask_threshold=None,
-        aux_loss_enabled=False,
-        accelerator=SimpleNamespace(**alone, num_processes=1, sync_gradients=True),
-        model=SimpleNamespace(training=True),
-        _metrics={"train": defaultdict(list), "eval": defaultdict(list)},
-        get_gamma_weights=GRPOTrainer.get_gamma_weights,
         _get_per_token_logps_and_entropies=lambda *a, **k: (x["logp"], entropy, None),
     )
     empty = torch.zeros(len(x["mask"]), 0, dtype=torch.long)
@@ -110,8 +109,8 @@ def test_loss_and_gradient_equal_trl_in_float64(loss, level, off_policy):
         (0.04, False, False, 1.1, 0.0),
     ):
         x = toy(off_policy=off_policy, sampler=sampler)
-        # TRL's ratio is 1 on padding, over which vespo sums its logarithm too.
         if loss == "vespo" and sampler:
+            # TRL's ratio is 1 on padding, over which vespo sums its logarithm too.
             x["is_ratio"] = torch.where(x["mask"], x["is_ratio"], 1)
         spec = make_spec(loss, level, beta=beta, bias_correct_kl=corrected, delta=delta)
         wanted = trl_loss(x, spec, entropy=x["logp"] ** 2, entropy_coef=entropy_coef)
@@ -126,11 +125,8 @@ def test_loss_and_gradient_equal_trl_in_float64(loss, level, off_policy):
 @pytest.mark.parametrize("loss,level", CASES)
 @pytest.mark.parametrize("off_policy", [False, True])
 def test_closed_form_coefficient_equals_autograd(loss, level, off_policy):
-    for beta, corrected, delta, per_token in (
-        (0.0, True, None, False),
-        (0.04, True, 1.4, True),
-        (0.1, False, 1.1, True),
-    ):
+    settings = ((0.0, True, None, False), (0.04, True, 1.4, True), (0.1, False, 1.1, True))
+    for beta, corrected, delta, per_token in settings:
         x = toy(seed=1, off_policy=off_policy)
         if per_token:
             x["advantages"] = x["advantages"][:, None] * torch.linspace(-1, 1, 7, dtype=torch.float64)
@@ -189,21 +185,19 @@ def test_padding_and_huge_ratios_are_harmless(loss, level):
     assert grpo_loss(**x, spec=spec) == clean
     x["mask"] = torch.zeros_like(x["mask"])
     assert grpo_loss(**x, spec=spec) == 0
-    logp = -torch.ones(3, 2)
-    batch = grpo.make_batch(
-        logp < 0, torch.tensor([-1.0, 0, 1]), spec, logp - 100, logp, None, None, torch.float32
-    )
+    logp, advantages = -torch.ones(3, 2), torch.tensor([-1.0, 0, 1])
+    batch = grpo.make_batch(logp < 0, advantages, spec, logp - 100, logp, None, None, torch.float32)
     assert grpo.batch_loss(logp, batch, spec).isfinite(), "a ratio beyond float32"
     assert grpo.coefficients(logp, batch, spec).isfinite().all()
 
 
 def test_wrong_names_and_missing_inputs_are_refused():
     x = toy()
-    for arguments, word in (
-        (("ppo",), "ppo"),
-        (("dapo", "batch"), "level"),
-        (("dr_grpo",), "max_completion_length"),
-    ):
+    for word, arguments in {
+        "ppo": ("ppo",),
+        "level": ("dapo", "batch"),
+        "max_completion_length": ("dr_grpo",),
+    }.items():
         with pytest.raises(ValueError, match=word):
             GRPOSpec(*arguments)
     for spec, given, word in (

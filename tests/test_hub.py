@@ -7,7 +7,9 @@ import random
 from collections import Counter
 from dataclasses import replace
 
+import datasets
 import pytest
+from helpers import cut
 
 from r1lab import problems
 from r1lab.problems import hub
@@ -30,7 +32,6 @@ WORKED = "<think>\nSix sevens.</think>It is \\boxed{42}."
 HEAD = 'def half(x):\n    return x / 2\n\ndef quarter(x):\n    """A fourth of x."""\n'
 CHECK = "def check(candidate):\n    assert candidate(8) == half(4)\n    assert quarter(4) == 1\n"
 BODY = "    return half(half(x))\n"
-# The columns that we need of each data set, in one row that we wrote, and its gold in our keys.
 PUBLISHED = {
     "dapo": ({"prompt": "What is the sum of the first ten odd numbers?", "solution": "100"}, "100"),
     "stratos": ({"conversations": TURNS}, "42"),
@@ -56,7 +57,6 @@ PUBLISHED = {
         HEAD + BODY,
     ),
 }
-COLUMNS = [(key, column) for key, (row, _) in PUBLISHED.items() for column in row]
 KEYS = {"id", "prompt", "solution", "domain", "kind", "language", "level", "verifier", "tests", "source"}
 
 
@@ -104,6 +104,8 @@ def test_worked_solutions_come_in_our_tags():
     assert completion("stratos", "It is \\\\boxed{42}.", "def f(): return 42").answer == "def f(): return 42"
     assert not completion("stratos", "<|end_of_thought|>").well_formed
     assert not completion("openmath", "<think>").well_formed
+    with pytest.raises(ValueError, match="no 'assistant'"):
+        SOURCES["stratos"].to_row({"conversations": TURNS[:1]}, 0)
 
 
 def test_unsound_rows_are_dropped_and_counted(load):
@@ -130,17 +132,13 @@ def test_limit_and_seed(load):
     assert [row["prompt"] for row in load("dapo", *published, seed=3, limit=5)[0]] == mixed[:5]
 
 
-@pytest.mark.parametrize("key, column", COLUMNS)
-def test_a_renamed_column_is_named(key, column):
-    renamed = {("renamed" if name == column else name): text for name, text in PUBLISHED[key][0].items()}
-    message = f"row 1 of {SOURCES[key].name} has no '{column}', only .*renamed.*: the data"
-    with pytest.raises(ValueError, match=message):
-        SOURCES[key].to_row(renamed, 1)
-
-
-def test_a_conversation_without_an_answer_and_an_unknown_name_are_named():
-    with pytest.raises(ValueError, match="no 'assistant'"):
-        SOURCES["stratos"].to_row({"conversations": TURNS[:1]}, 0)
+@pytest.mark.parametrize("key", PUBLISHED)
+def test_a_renamed_column_and_an_unknown_name_are_named(key):
+    for column in PUBLISHED[key][0]:
+        renamed = {("renamed" if name == column else name): text for name, text in PUBLISHED[key][0].items()}
+        message = f"row 1 of {SOURCES[key].name} has no '{column}', only .*renamed.*: the data"
+        with pytest.raises(ValueError, match=message):
+            SOURCES[key].to_row(renamed, 1)
     with pytest.raises(ValueError, match="unknown data set 'gsm': choose one of dapo"):
         load_source("gsm")
     with pytest.raises(ValueError, match="no split 'validation': choose one of test, train"):
@@ -163,9 +161,8 @@ def test_a_file_that_was_cut_off_names_the_line(load, tmp_path):
 
 
 def test_without_a_network_it_says_so():
-    with pytest.raises(
-        ConnectionError, match=r"could not load openai/gsm8k .* check the network, or use R1LAB"
-    ):
+    message = r"could not load openai/gsm8k .* check the network, or use R1LAB"
+    with pytest.raises(ConnectionError, match=message):
         load_source("gsm8k")
     with pytest.raises(ConnectionError, match=SOURCES["openmath"].name):
         next(hub.load_worked_solutions())
@@ -174,7 +171,6 @@ def test_without_a_network_it_says_so():
 @pytest.fixture
 def answer_with(monkeypatch):
     """A function that sets what the hub answers; it returns the list of what the hub is asked for."""
-    import datasets
 
     def answer_with(answer):
         requests = []
@@ -199,7 +195,6 @@ def test_the_hub_is_asked_for_the_pinned_revision(answer_with, capsys):
     assert [row["solution"] for row in rows] == ["1,060"] and dropped == {"duplicate": 1318}
     # Only one is not pinned, and loading it says so.
     assert [key for key, source in SOURCES.items() if len(source.revision or "") != 40] == ["openmath"]
-    assert "not pinned" not in capsys.readouterr().out
     answer_with([PUBLISHED["openmath"][0]] * SOURCES["openmath"].rows["cot"])
     assert next(hub.load_worked_solutions())["solution"] == "42"
     assert "OpenMathReasoning-mini is not pinned to a revision" in capsys.readouterr().out
@@ -207,18 +202,19 @@ def test_the_hub_is_asked_for_the_pinned_revision(answer_with, capsys):
 
 def test_a_benchmark_is_read_from_its_file_or_is_missing(monkeypatch, load, tmp_path):
     monkeypatch.setenv("R1LAB_REAL_DATA", str(tmp_path))
-    with pytest.raises(
-        FileNotFoundError, match=r"no math_500_test\.jsonl is here: put it into data/benchmarks"
-    ):
+    message = r"no math_500_test\.jsonl is here: put it into data/benchmarks"
+    with pytest.raises(FileNotFoundError, match=message):
         hub.load_benchmark("math_500", hub=False)
     published, gold = PUBLISHED["math_500"]
     load("math_500", published, published | {"problem": "Another?"})
     (tmp_path / "rows.jsonl").rename(tmp_path / "math_500_test.jsonl")
-    rows, _ = hub.load_benchmark("math_500", hub=False)
-    assert [row["solution"] for row in rows] == [gold, gold]
+    assert [row["solution"] for row in hub.load_benchmark("math_500", hub=False)[0]] == [gold, gold]
     assert len(hub.load_benchmark("math_500", limit=1)[0]) == 1
     puzzles, _ = hub.load_benchmark("logic", limit=10)
     assert len(puzzles) == 10 and {row["verifier"] for row in puzzles} == {"logic"}
+
+
+LOST = type("RevisionNotFoundError", (Exception,), {})()
 
 
 @pytest.mark.parametrize(
@@ -226,25 +222,18 @@ def test_a_benchmark_is_read_from_its_file_or_is_missing(monkeypatch, load, tmp_
     [
         ([PUBLISHED["gsm8k"][0]] * 9, ValueError, "gsm8k came with 9 rows of 1319: the download was cut off"),
         (OSError(errno.ENOSPC, "No space left"), OSError, "the disk is full: make room for openai/gsm8k"),
-        (
-            type("RevisionNotFoundError", (Exception,), {})(),
-            ValueError,
-            "openai/gsm8k has no revision 740312",
-        ),
+        (LOST, ValueError, "openai/gsm8k has no revision 740312"),
         (None, ValueError, "the download of openai/gsm8k is damaged or was cut off"),
     ],
     ids=["rows missing", "disk full", "revision lost", "file cut off"],
 )
 def test_a_download_that_failed_is_explained(answer_with, tmp_path, answer, error, message):
     if answer is None:  # what the real loader makes of half a file
-        import datasets
-
         path = tmp_path / "rows.parquet"
         datasets.Dataset.from_list([PUBLISHED["gsm8k"][0]] * 50).to_parquet(path)
-        path.write_bytes(path.read_bytes()[:-100])
+        cut(path)
         with pytest.raises(Exception) as caught:
-            settings = {"split": "train", "cache_dir": str(tmp_path)}
-            datasets.load_dataset("parquet", data_files=str(path), **settings)
+            datasets.load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(tmp_path))
         answer = caught.value
     answer_with(answer)
     with pytest.raises(error, match=message):
@@ -297,12 +286,12 @@ def test_the_splits_have_their_shares_and_are_the_same_on_any_machine():
 
 def test_prompts_that_are_too_long_are_skipped_once_and_counted(splits_of, capsys):
     """Counted as the policy sees them: with the instruction of the template."""
-    short = {"prompt": "What is 7+7?", "solution": "14", "language": "en"}
+    short = {"solution": "14", "language": "en"}
     rows = [{**short, "prompt": "What is 7+7? " + "Say it again. " * n} for n in (0, 400, 1, 500)]
-    rows += [{**short, "prompt": f"What is {n}+7?"} for n in range(100)]
+    rows += [{**short, "prompt": f"What is {n}+7?"} for n in range(20)]
     splits = splits_of(rows)
-    assert len(splits) == 102 and not {rows[1]["prompt"], rows[3]["prompt"]} & set(splits)
-    assert capsys.readouterr().out == "2 of 104 problems skipped: their prompts have over 400 tokens\n"
+    assert len(splits) == 22 and not {rows[1]["prompt"], rows[3]["prompt"]} & set(splits)
+    assert capsys.readouterr().out == "2 of 24 problems skipped: their prompts have over 400 tokens\n"
     assert splits_of(rows, max_prompt_tokens=20) == {}  # enough for the questions, not for the instruction
     with pytest.raises(ValueError, match="unknown split 'tset': choose one of train, validation, test"):
         problems.load_scale_problems(SCALES["t4"], "tset")  # not, silently, the training problems

@@ -7,8 +7,7 @@ import pytest
 from r1lab.languages import ENGLISH, INDONESIAN, count_function_words, language_share
 
 
-def test_the_sets_are_large_and_disjoint():
-    assert len(ENGLISH) >= 150 and len(INDONESIAN) >= 150
+def test_the_sets_are_disjoint():
     assert not ENGLISH & INDONESIAN
 
 
@@ -35,27 +34,25 @@ def test_share(text, english, indonesian):
     assert language_share(text, "id") == indonesian
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "<think></think><answer>14</answer>",
-        "12+7=19",
-        "Ani, Budi",
-        "x = 4",
-        "$if x and y then z$",
+NO_EVIDENCE = [
+    *("", "<think></think><answer>14</answer>", "12+7=19", "Ani, Budi", "x = 4", "$if x and y then z$"),
+    *(
         r"\[ x \text{ if } y \]",
         r"\( \text{and so} ",
         "`if x else y`",
         "```python\nif x:\n    return not y\n```",
+    ),
+    *(
         "```python\nif not closed and",
         "def f(x): return 4*x+1 if x%2==0 else 3",
         "def f(x):\n    if x:\n        return not x\n",
-    ],
-)
+    ),
+]
+
+
+@pytest.mark.parametrize("text", NO_EVIDENCE)
 def test_no_evidence(text):
-    assert language_share(text, "en") is None
-    assert language_share(text, "id") is None
+    assert language_share(text, "en") is None and language_share(text, "id") is None
 
 
 def test_a_function_ends_where_its_indentation_ends_and_another_language_is_refused():

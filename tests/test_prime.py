@@ -21,20 +21,17 @@ TINY = replace(SCALES["tiny"], model=str(DATA / "models" / "tiny-base"))
 @pytest.mark.slow
 def test_a_few_worked_solutions_teach_the_form(tmp_path, monkeypatch):
     # Rows as the hub's adapters make them: a question and a reasoned completion in our tags.
-    worked = read_shipped("problems", "few_shot")
-    calls = []
+    worked, calls = read_shipped("problems", "few_shot"), []
     monkeypatch.setattr(prime, "hub_rows", lambda *given: calls.append(given) or (worked, {}))
     folder = prime_format(TINY, tmp_path / "primed", learning_rate=1e-3)
     assert calls == [(TINY, TINY.model, prime.ROWS)]
     problems = [problem for problem in load_problems("test") if problem["language"] == "en"][:60]
-    formed = [
-        sum(
-            parse_completion(rollout["completion"]).well_formed
-            for (rollout,) in sample_completions(load_policy(name), problems)
-        )
-        for name in ("tiny-base", folder)
-    ]
-    assert formed[0] < 15 and formed[1] > 40, formed
+
+    def formed(name):
+        rollouts = sample_completions(load_policy(name), problems)
+        return sum(parse_completion(rollout["completion"]).well_formed for (rollout,) in rollouts)
+
+    assert formed("tiny-base") < 15 and formed(folder) > 40
     assert prime_format(TINY, tmp_path / "primed") == folder and len(calls) == 1, "done once"
 
 
@@ -78,20 +75,18 @@ def test_rates_are_saved_chunk_by_chunk_and_an_interrupted_run_goes_on(tmp_path,
 
 
 def test_problems_with_a_mixed_group_are_kept_in_a_fixed_random_order():
-    problems = sums(40)
-    rates = [n % 5 / 4 for n in range(40)]
+    problems, rates = sums(40), [n % 5 / 4 for n in range(40)]
     kept = keep_teachable(problems, rates)
-    mixed = [problem for problem, rate in zip(problems, rates, strict=True) if 0 < rate < 1]
     order = [problems.index(problem) for problem in kept]
-    assert sorted(order) == [problems.index(problem) for problem in mixed] != order
+    assert sorted(order) == [n for n in range(40) if 0 < rates[n] < 1] != order
     assert kept == keep_teachable(problems, rates)
-    assert {rates[n] for n in map(problems.index, keep_teachable(problems, rates, low=0.25, high=0.75))} == {
-        0.5
-    }
+    narrow = keep_teachable(problems, rates, low=0.25, high=0.75)
+    assert {rates[problems.index(problem)] for problem in narrow} == {0.5}
     with pytest.raises(ValueError, match=r"none of 40 problems has a pass rate between 0\.8 and 1"):
         keep_teachable(problems, rates, low=0.8)
 
 
+@pytest.mark.slow
 def test_the_tiny_base_has_mixed_groups_in_more_than_one_domain():
     problems = take_balanced(load_problems("train"), 24)
     kept = keep_teachable(problems, pass_rates(load_policy("tiny-base"), problems, TINY, samples=8))

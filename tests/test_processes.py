@@ -1,68 +1,46 @@
 """Two processes on one CPU train one model: the same steps as one process, one writer, a clean end."""
 
 import json
-import os
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+import torch
+from helpers import run_python, steps_of
 
 from r1lab.policy import load_model
 from r1lab.scale import SCALES
 from r1lab.stages.config import make_grpo_args, make_sft_args, split_step
 
-ROOT = Path(__file__).parents[1]
 
-
-def test_processes_share_the_step_of_a_scale(monkeypatch):
+def test_processes_share_the_step_of_a_scale(monkeypatch, tmp_path):
     assert split_step(64) == (64, 1) and split_step(512, 4) == (4, 128)
     monkeypatch.setenv("WORLD_SIZE", "8")
     assert split_step(64) == (8, 1) and split_step(512, 4) == (4, 16) and split_step(32, 8) == (4, 1)
     for rows, most in ((4, 0), (512, 3)):
         with pytest.raises(ValueError, match=r"8 processes cannot share a step of \d+ completions"):
             split_step(rows, most)
-
-
-def test_both_trainers_share_their_step(monkeypatch, tmp_path):
-    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr("trl.GRPOConfig", dict)
     monkeypatch.setattr("trl.SFTConfig", dict)
     monkeypatch.setattr("r1lab.stages.config.build_config", lambda kind, values, overrides: values)
     for make, rows in ((make_grpo_args, 64), (make_sft_args, 32)):
         args = make(SCALES["tiny"], tmp_path)
-        assert args["per_device_train_batch_size"] * args["gradient_accumulation_steps"] == rows // 2
+        assert args["per_device_train_batch_size"] * args["gradient_accumulation_steps"] == rows // 8
 
 
-def start(processes: int, *words: str, **environment: str) -> subprocess.CompletedProcess:
+def start(processes: int, *words) -> subprocess.CompletedProcess:
     """Run `python words` as so many processes, one thread each."""
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        str(processes),
-    ]
-    return subprocess.run(
-        [*command, *words],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", processes)
+    return run_python(*launcher, *words, OMP_NUM_THREADS="1")
 
 
 @pytest.mark.slow
 def test_the_command_trains_with_two_processes_and_ends_cleanly(tmp_path):
-    done = start(2, "-m", "r1lab", "zero", "--steps", "2", "--output", str(tmp_path))
+    done = start(2, "-m", "r1lab", "zero", "--steps", "2", "--output", tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "terminate called" not in done.stderr
     assert done.stdout.count("scale tiny") == 1 and done.stdout.count("trained in") == 1
     assert (tmp_path / "model.safetensors").is_file() and (tmp_path / "stage.json").is_file()
-    history = json.loads((tmp_path / "metrics.json").read_text())
-    assert [row["step"] for row in history if "reward" in row] == [1, 2]
+    assert steps_of(json.loads((tmp_path / "metrics.json").read_text())) == [1, 2]
     assert not list(tmp_path.glob("*.tmp"))
 
 
@@ -102,28 +80,21 @@ _leave_together()
 
 @pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(tmp_path):
-    import torch
-
     (tmp_path / "train.py").write_text(TRAIN)
     logs, weights = [], []
     for processes in (1, 2):
         folder = tmp_path / str(processes)
         folder.mkdir()
-        done = start(processes, str(tmp_path / "train.py"), str(folder))
+        done = start(processes, tmp_path / "train.py", folder)
         assert done.returncode == 0, done.stderr[-3000:]
         logs.append([row for row in json.loads((folder / "metrics.json").read_text()) if "reward" in row])
         weights.append(torch.load(folder / "weights.pt", weights_only=True))
     assert len(logs[0]) == len(logs[1]) == 2
+    names = ("reward", "reward_std", "rewards/format/mean", "completions/mean_length", "loss", "grad_norm")
     for one, two in zip(*logs, strict=True):
-        for name in (
-            "reward",
-            "reward_std",
-            "rewards/format/mean",
-            "completions/mean_length",
-            "loss",
-            "grad_norm",
-        ):
-            assert two[name] == pytest.approx(one[name], rel=1e-3, abs=1e-5), name
+        assert [two[name] for name in names] == pytest.approx(
+            [one[name] for name in names], rel=1e-3, abs=1e-5
+        )
         assert one["grad_norm"] > 0
     base = load_model("tiny-base")[0].state_dict()
     assert max((tensor - base[name]).abs().max() for name, tensor in weights[0].items()) > 1e-4

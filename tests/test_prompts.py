@@ -62,19 +62,12 @@ def test_any_text_is_parsed(text):
 
 @pytest.mark.parametrize("language", ["en", "id"])
 def test_templates(language):
-    assert render_prompt("2+2?", template="bare", language=language) == [{"role": "user", "content": "2+2?"}]
-    system, user = render_prompt("2+2?", template="zero", language=language)
-    assert all(tag in system["content"] for tag in TAGS)
-    assert user == {"role": "user", "content": "2+2?"}
+    user = {"role": "user", "content": "2+2?"}
+    assert render_prompt("2+2?", template="bare", language=language) == [user]
+    system, question = render_prompt("2+2?", template="zero", language=language)
+    assert all(tag in system["content"] for tag in TAGS) and question == user
     shots = render_prompt("2+2?", template="few_shot", language=language, examples=[("1+1?", WELL_FORMED[0])])
     assert [message["role"] for message in shots] == ["system", "user", "assistant", "user"]
-    direct = render_prompt("2+2?", template="direct", language=language)
-    assert direct[0]["content"].startswith(system["content"]) and len(direct[0]["content"]) > len(
-        system["content"]
-    )
-
-
-def test_unknown_template_and_language_name_the_choices():
     with pytest.raises(ValueError, match="few_shot"):
         render_prompt("2+2?", template="zeroo")
     with pytest.raises(ValueError, match="en, id"):

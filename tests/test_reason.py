@@ -4,16 +4,14 @@ import json
 from dataclasses import replace
 
 import pytest
+from helpers import SMALL, stand_in
 
-from r1lab.rewards import make_reward
 from r1lab.sampling import Sample
-from r1lab.scale import DATA, SCALES
 from r1lab.stages import reason
 from r1lab.stages.checkpoints import RECORD
 from r1lab.stages.reason import reason_rewards, unsolved_problems
 from r1lab.stages.runner import train_stage
 
-SMALL = replace(SCALES["tiny"], groups=2, group_size=4, max_completion_tokens=48)
 SHORT = "<think>First 1+2=3.</think> <answer>3</answer>"
 LONG = "<think>First 1+2=3. Then 3+4=7. Then 7+1=8. Then 8-5=3.</think> <answer>3</answer>"
 MIXED = "<think>First 1+2=3. Lalu 3+4=7.</think> <answer>7</answer>"
@@ -25,25 +23,18 @@ def weights(rewards: dict) -> dict[str, float]:
     return dict(zip(names, rewards["reward_weights"], strict=True))
 
 
-def language_rewards(texts: list[str], **options) -> list[float]:
-    rewards = reason_rewards(**options)
-    index = list(weights(rewards)).index("language_consistency")
-    return rewards["reward_funcs"][index](texts, language=["en"] * len(texts))
-
-
-def test_the_language_has_a_weight_and_in_the_ablation_none():
-    assert weights(reason_rewards())["language_consistency"] == 0.5
-    assert weights(reason_rewards(0.0))["language_consistency"] == 0.0
-    # A mixed chain can lose half of it; a right answer is worth more.
-    assert weights(reason_rewards())["accuracy"] > 0.5 / 2
-
-
 def test_chains_in_one_language_earn_the_same_whatever_their_length():
-    assert language_rewards([SHORT, LONG, MIXED, NO_WORDS]) == [1.0, 1.0, 0.5, 0.5]
-    short, long = language_rewards([SHORT, LONG], smoothing=1.0)
+    assert weights(reason_rewards())["language_consistency"] == 0.5
+    assert weights(reason_rewards(0.0))["language_consistency"] == 0.0, "the ablation"
+
+    def scores(texts: list[str], **options) -> list[float]:
+        rewards = reason_rewards(**options)
+        index = list(weights(rewards)).index("language_consistency")
+        return rewards["reward_funcs"][index](texts, language=["en"] * len(texts))
+
+    assert scores([SHORT, LONG, MIXED, NO_WORDS]) == [1.0, 1.0, 0.5, 0.5]
+    short, long = scores([SHORT, LONG], smoothing=1.0)
     assert short < long, "the smoothed reward prefers more words, which is why this stage does not smooth"
-    with pytest.raises(ValueError, match="smoothing is -1"):
-        make_reward("language_consistency", smoothing=-1)
 
 
 class Fixed:
@@ -74,14 +65,11 @@ def test_only_what_is_solved_every_time_is_dropped(texts, kept):
 def test_a_step_starts_from_the_cold_start_and_leaves_a_card(tmp_path, monkeypatch):
     monkeypatch.setattr(reason, "CANDIDATES", 6)
     monkeypatch.setattr(reason, "CHECKED", 4)
-    # The base model under the cold start's name.
-    parent = tmp_path / "cold_start"
-    parent.mkdir()
-    for path in (DATA / "models" / "tiny-base").iterdir():
-        (parent / path.name).symlink_to(path)
-    (parent / RECORD).write_text(json.dumps({"stage": "cold_start"}))
-    folders = {"cold_start": parent}
-    run = train_stage("reason", SMALL, tmp_path / "out", folders=folders, max_steps=1, save_strategy="no")
+    folders, scale = (
+        {"cold_start": stand_in(tmp_path / "cold_start", "cold_start")},
+        replace(SMALL, max_completion_tokens=24),
+    )
+    run = train_stage("reason", scale, tmp_path / "out", folders=folders, max_steps=1, save_strategy="no")
     assert ["rewards/language_consistency/mean" in row for row in run["history"] if "reward" in row] == [True]
     record = json.loads((tmp_path / "out" / RECORD).read_text())
     assert record["stage"] == "reason" and record["parents"] == {"cold_start": "cold_start"}

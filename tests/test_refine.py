@@ -30,7 +30,7 @@ def test_a_translation_keeps_the_sense_and_goes_back():
 
 def test_whatever_the_world_writes_comes_out_clean_and_still_right():
     rng, messy = random.Random(1), Habits(switch_language=0.5, check_idle=0.1)
-    for problem in problems(12):
+    for problem in problems(8):
         text = write_reasoning(rng, problem, messy)
         cleaned = refine(text, problem.language).text
         parsed = parse_completion(cleaned)
@@ -58,22 +58,24 @@ def test_the_clean_up_says_what_it_did(text, cleaned, repair):
     assert refine(text, "en") == Refined(cleaned, (repair,))
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_code_in_an_answer_is_left_alone(language):
-    code = "def f(x): return 9*x+17 if x%2==0 else 5*x+7"
-    for sentence in (SO_SENTENCE, ANSWER_SENTENCE):
-        cleaned = refine(f"First 3+4=7. {sentence[language].format(answer=code)}", language)
-        assert parse_completion(cleaned.text).answer == code
-
-
 def test_what_can_not_be_mended_comes_back_untouched():
     two_answers = f"{ONE} The answer is 8."
-    for text in ("", "The answer is 7.", "7", "<answer>7</answer>", "First 3+4=7.", two_answers, "<think>."):
-        assert refine(text, "en") == Refined(text, ())
     rng = random.Random(2)
-    for problem in problems(3):
-        text = write_blurt(rng, problem)
-        assert refine(text, problem.language).text == text
+    bare = [write_blurt(rng, problem) for problem in problems(3)]
+    for text in (
+        "",
+        "The answer is 7.",
+        "<answer>7</answer>",
+        "First 3+4=7.",
+        two_answers,
+        "<think>.",
+        *bare,
+    ):
+        assert refine(text, "en") == refine(text, "id") == Refined(text, ())
+    code = "def f(x): return 9*x+17 if x%2==0 else 5*x+7"
+    for language, sentence in product(LANGUAGES, (SO_SENTENCE, ANSWER_SENTENCE)):
+        cleaned = refine(f"First 3+4=7. {sentence[language].format(answer=code)}", language)
+        assert parse_completion(cleaned.text).answer == code
 
 
 def test_checks_survive_unless_they_say_the_same_thing_twice():
@@ -96,23 +98,18 @@ def without_opening(sentence):
 
 def test_steps_hold_exactly_when_no_slip_was_left_standing():
     rng, slipped = random.Random(3), 0
-    for problem in problems(12):
-        writer, careful = (
-            ChainWriter(problem.language, rng, habits)
-            for habits in (Habits(slip=0.15, check_after_slip=0.3), Habits())
-        )
+    for problem in problems(8):
+        writer = ChainWriter(problem.language, rng, Habits(slip=0.15, check_after_slip=0.3))
+        careful = ChainWriter(problem.language, rng, Habits())
         problem.reason(writer), problem.reason(careful)
-        following = [*writer.sentences[1:], ""]
         # Of a sentence and its check only the check counts.
-        final = [
-            without_opening(sentence)
-            for sentence, after in zip(writer.sentences, following, strict=True)
-            if not after.startswith(CHECKS[problem.language])
-        ]
+        following, check = [*writer.sentences[1:], ""], CHECKS[problem.language]
+        pairs = zip(writer.sentences, following, strict=True)
+        final = [without_opening(sentence) for sentence, after in pairs if not after.startswith(check)]
         sound = final == [without_opening(sentence) for sentence in careful.sentences]
         assert steps_hold(problem.prompt, writer.text, problem.language) == sound, writer.text
         slipped += not sound
-    assert slipped > 20
+    assert slipped > 15
 
 
 EGGS = "Joko has 13 eggs. Joko has 4 times as many. Joko keeps one of 4 parts. How many eggs now?"
@@ -130,10 +127,8 @@ LIARS = "Ani is honest. Ani says Budi lies. Budi says Citra is honest. Who lies?
         (EGGS, f"First {'9' * 5000}+1=2.", False),  # more digits than Python reads
         (QUEUE, "First number 1 is Eko. Then number 2 is Gita. Then number 3 is Fitri.", True),
         (QUEUE, "First number 1 is Eko. Then number 2 is Fitri. Then number 3 is Gita.", False),
-        (QUEUE, "First number 1 is Ani.", False),
         (LIARS, "First Ani is honest. Then Budi lies. Then Citra lies.", True),
         (LIARS, "First Ani is honest. Then Budi lies. Then Citra is honest.", False),
-        (LIARS, "First Ani lies. Then Budi is honest. Then Citra is honest.", False),
     ],
 )
 def test_a_wrong_step_is_seen_whatever_the_answer(prompt, think, sound):

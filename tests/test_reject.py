@@ -7,19 +7,17 @@ from importlib import import_module
 
 import pytest
 import torch
+from helpers import stand_in
 
 from r1lab.policy import load_policy
 from r1lab.problems import load_general, load_problems
 from r1lab.prompts import TAGS, format_completion
 from r1lab.recipe import STAGES, VARIANTS
 from r1lab.sampling import Sample
-from r1lab.scale import DATA, SCALES
+from r1lab.scale import SCALES
 from r1lab.stages import filters, general_report, reject
 from r1lab.stages.checkpoints import RECORD
 from r1lab.stages.runner import Run, train_stage
-
-SMALL = replace(SCALES["tiny"], max_completion_tokens=48)
-BIG = SCALES["t4"]
 
 
 def rollout(number, **changes):
@@ -47,6 +45,9 @@ class Copyist:
 
 
 # -------------------------------------------------------------------------------------------------- what is chosen
+SMALL = replace(SCALES["tiny"], max_completion_tokens=48)
+
+
 def test_the_control_is_as_large_and_chosen_by_chance():
     pool = [rollout(n) for n in range(30)] + [rollout(n, completion="19") for n in range(30)]
     marked = filters.apply_filters(pool, reject.quality_filters(SMALL))
@@ -62,27 +63,17 @@ def test_the_mixture_holds_its_share_of_plain_replies_and_of_refusals():
     rows = reject.mixture(chosen, prompts, seed=0, share=0.2)
     plain = [r for r in rows if not any(tag in r["completion"] for tag in TAGS)]
     assert len(rows) == 500 and len(plain) == 100
-    assert set(rows[0]) == {"prompt", "completion", "language"}
-    harmful = {r["prompt"] for r in prompts if r["kind"] == "harmful"}
-    assert sum(r["prompt"] in harmful for r in plain) == round(reject.KINDS["harmful"] * 100)
+    kinds = {row["prompt"]: row["kind"] for row in prompts}
+    counts = Counter(kinds[row["prompt"]] for row in plain)
+    assert counts == {kind: round(100 * share) for kind, share in reject.KINDS.items()}
     poor = {r["poor"] for r in prompts} - {r["good"] for r in prompts}
     assert not any(r["completion"] in poor for r in rows)
-    assert rows == reject.mixture(chosen, prompts, seed=0, share=0.2)
-    assert rows != reject.mixture(chosen, prompts, seed=1, share=0.2)
+    assert (
+        rows
+        == reject.mixture(chosen, prompts, seed=0, share=0.2)
+        != reject.mixture(chosen, prompts, seed=1, share=0.2)
+    )
     assert len(reject.mixture(chosen, prompts, share=0.0)) == 400
-
-
-def test_general_kinds_have_their_shares_and_their_rows_equal_ones():
-    rows = load_general("train")
-    kinds = {row["prompt"]: row["kind"] for row in rows}
-    taken = reject.general_rows(1000, rows)
-    counts = Counter(kinds[r["prompt"]] for r in taken)
-    assert counts == {kind: round(1000 * share) for kind, share in reject.KINDS.items()}
-    assert len(reject.general_rows(7, rows)) == 7
-    used = Counter(r["prompt"] for r in taken)
-    for kind in set(kinds.values()):
-        times = [used[prompt] for prompt in kinds if kinds[prompt] == kind]
-        assert max(times) - min(times) <= 1
 
 
 def test_a_pool_is_one_graded_rollout_for_each_sample_and_each_seed_has_other_problems():
@@ -95,15 +86,6 @@ def test_a_pool_is_one_graded_rollout_for_each_sample_and_each_seed_has_other_pr
 
 
 # ----------------------------------------------------------------------------------------------------- the stage
-@pytest.fixture
-def reason_folder(tmp_path):
-    """A folder that passes for the checkpoint of stage reason."""
-    folder = tmp_path / "tiny-r1-reason"
-    folder.mkdir()
-    for file in (DATA / "models" / "tiny-base").iterdir():
-        (folder / file.name).symlink_to(file)
-    (folder / RECORD).write_text(json.dumps({"stage": "reason"}))
-    return folder
 
 
 @pytest.fixture
@@ -116,16 +98,25 @@ def sampler(monkeypatch):
 def test_an_interrupted_run_uses_the_pool_it_had_sampled(tmp_path, sampler, monkeypatch):
     monkeypatch.setattr(reject, "make_sft_trainer", lambda *_, rows, **__: rows)
 
-    def rows(seed, resume):
+    def rows(seed, resume, **options):
         run = Run("reject", SMALL, tmp_path, {"base": "b", "reason": "r"}, seed, resume)
-        return reject.make_trainer(run, prompts=5)
+        return reject.make_trainer(run, prompts=5, **options)
 
     first = rows(seed=0, resume=False)
     assert rows(seed=0, resume=True) == first and sampler.calls == 1
+    # The variants choose other rows of the same pool.
+    reasoning, random = (
+        rows(0, True, **STAGES["reject"].variants[f"reject-{v}"]) for v in ("reasoning", "random")
+    )
+    assert all(TAGS[0] in row["completion"] for row in reasoning) and len(reasoning) < len(first)
+    assert random != first and len(random) == len(first) and sampler.calls == 1
     # The pool of another run is no pool of this one.
     assert rows(seed=1, resume=True) != first and sampler.calls == 2
     rows(seed=1, resume=False)
     assert sampler.calls == 3
+    monkeypatch.setattr(reject, "quality_filters", lambda _: [filters.Filter("", "bad", lambda _: False)])
+    with pytest.raises(ValueError, match="none of 20 samples passed"):
+        rows(seed=1, resume=True)
 
 
 @pytest.mark.parametrize("name", ["reject", "align", "align-dpo"])
@@ -135,7 +126,7 @@ def test_a_large_scale_does_not_learn_from_the_general_prompts_of_the_tiny_world
     monkeypatch.delenv("R1LAB_GENERAL", raising=False)
     for function in ("load_policy", "train_reward_model", "load_trainable"):
         monkeypatch.setattr(module, function, lambda *_, **__: pytest.fail("it went on"), raising=False)
-    run = Run(stage, BIG, tmp_path, {"base": "b", "reason": "r", "reject": "j"})
+    run = Run(stage, SCALES["t4"], tmp_path, {"base": "b", "reason": "r", "reject": "j"})
     with pytest.raises(ValueError, match=r"scale t4 has no general prompts.* --general"):
         module.make_trainer(run, **options)
     monkeypatch.setenv("R1LAB_GENERAL", str(tmp_path))
@@ -148,17 +139,17 @@ def test_general_prompts_of_ones_own_are_read_and_checked(tmp_path, monkeypatch)
     path = tmp_path / "train.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     monkeypatch.setenv("R1LAB_GENERAL", str(tmp_path))
-    assert load_general("train", BIG) == load_general("train") == rows
+    assert load_general("train", SCALES["t4"]) == load_general("train") == rows
     for bad in (rows[:1], [], [{"id": "a", "more": 1}], [row | {"kind": "joke"} for row in rows]):
         path.write_text("".join(json.dumps(row) + "\n" for row in bad))
         with pytest.raises(ValueError, match=r"train.jsonl in R1LAB_GENERAL needs rows of all kinds"):
-            load_general("train", BIG)
+            load_general("train", SCALES["t4"])
 
 
-def test_a_short_run_trains_the_base_and_leaves_its_facts(tmp_path, reason_folder, sampler, monkeypatch):
+def test_a_short_run_trains_the_base_and_leaves_its_facts(tmp_path, sampler, monkeypatch):
     monkeypatch.setattr(general_report, "load_general", lambda split, scale: load_general(split)[::20])
-    output = tmp_path / "run"
-    small = {"folders": {"reason": reason_folder}, "prompts": 16, "max_steps": 1, "warmup_steps": 0}
+    output, parent = tmp_path / "run", stand_in(tmp_path / "tiny-r1-reason", "reason")
+    small = {"folders": {"reason": parent}, "prompts": 16, "max_steps": 1, "warmup_steps": 0}
     facts = train_stage("reject", SMALL, output, save_strategy="no", **small)["facts"]
     assert facts["samples"] == 64 and facts["chosen"] == facts["chosen_correct"] == 16
     assert facts["rejected"] == {"near-duplicate": 32, "wrong answer": 16}
@@ -171,27 +162,7 @@ def test_a_short_run_trains_the_base_and_leaves_its_facts(tmp_path, reason_folde
     assert not torch.equal(trained, base)
 
 
-def test_the_variants_choose_other_rows(tmp_path, reason_folder, sampler, monkeypatch):
-    run = Run("reject", SMALL, tmp_path, {"base": "b", "reason": "r"})
-    monkeypatch.setattr(reject, "make_sft_trainer", lambda *_, rows, **__: rows)
-    rows = {}
-    for name, options in {"reject": {}, **STAGES["reject"].variants}.items():
-        rows[name] = reject.make_trainer(run, prompts=16, **options)
-        if name == "reject-random":
-            assert run.facts["chosen_correct"] < run.facts["chosen"] == 16
-    assert len(rows["reject"]) == len(rows["reject-random"]) == 64 and len(rows["reject-reasoning"]) == 16
-    assert all(TAGS[0] in row["completion"] for row in rows["reject-reasoning"])
-
-
-def test_filters_that_leave_nothing_say_so(tmp_path, reason_folder, sampler, monkeypatch):
-    monkeypatch.setattr(reject, "quality_filters", lambda _: [filters.Filter("", "bad", lambda _: False)])
-    with pytest.raises(ValueError, match="none of 8 samples passed"):
-        train_stage("reject", SMALL, tmp_path / "run", folders={"reason": reason_folder}, prompts=2)
-
-
-def test_the_sampler_must_be_the_reasoning_model(tmp_path, reason_folder):
-    (reason_folder / RECORD).write_text(json.dumps({"stage": "cold_start"}))
+def test_the_sampler_must_be_the_reasoning_model(tmp_path):
+    parent = stand_in(tmp_path / "parent", "cold_start")
     with pytest.raises(ValueError, match="not 'reason': make it with `python -m r1lab reason"):
-        train_stage("reject", SMALL, tmp_path / "run", folders={"reason": reason_folder})
-    with pytest.raises(FileNotFoundError, match="r1lab reason"):
-        train_stage("reject", SMALL, tmp_path / "run", folders={"reason": tmp_path / "nowhere"})
+        train_stage("reject", SMALL, tmp_path / "run", folders={"reason": parent})

@@ -1,34 +1,19 @@
 """The Triton row kernel without a GPU: computed by Triton's interpreter, compiled for the GPUs of the course."""
 
-import os
-import subprocess
 import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1]
+from helpers import run_python
 
 
 @pytest.mark.skipif(find_spec("triton") is None, reason="triton is not installed (it exists for Linux only)")
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("script", "interpret", "expected"),
-    [("triton_checks.py", "1", "all checks passed"), ("triton_compiles.py", "0", "all kernels compiled")],
+    ("script", "interpret", "message"),
+    [("triton_checks", "1", "all checks passed"), ("triton_compiles", "0", "all kernels compiled")],
 )
-def test_the_row_kernel(script, interpret, expected):
+def test_the_row_kernel(script, interpret, message):
     """In a process of its own: the interpreter is chosen when triton is first imported, and others import it too."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / script)],
-        env={
-            **os.environ,
-            "TRITON_INTERPRET": interpret,
-            "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *sys.path]),
-        },
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert expected in done.stdout
+    done = run_python(f"tests/{script}.py", path=sys.path, TRITON_INTERPRET=interpret)
+    assert done.returncode == 0 and message in done.stdout, done.stderr[-3000:]

@@ -1,44 +1,40 @@
 """The shipped models load under every transformers that an environment of the course installs, with the same logits."""
 
 import json
-import os
 import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import locks
 import pytest
+import torch
+from helpers import ROOT, run_python
 
 from r1lab.policy import load_model, save_tokenizer
 from r1lab.scale import DATA
 
 MODELS = sorted(path for path in (DATA / "models").iterdir() if (path / "config.json").is_file())
-GUARDS = Path(__file__).parents[1] / "build" / "guards"
 # These three are what reads a checkpoint; everything else comes from this environment.
 READERS = ("transformers", "tokenizers", "huggingface-hub")
 
 
 def locked_readers():
     """The versions of READERS in every lock: transformers version -> requirements for the installer."""
-    readers = {}
+    found = {}
     for environment in locks.ENVIRONMENTS:
         lines = locks.pins(environment.lock.read_text(encoding="utf-8"))
         pins = dict(line.partition(" ;")[0].split("==") for line in lines)
-        readers[pins["transformers"]] = [f"{name}=={pins[name]}" for name in READERS]
-    return readers
+        found[pins["transformers"]] = [f"{name}=={pins[name]}" for name in READERS]
+    return found
 
 
 def install(version, requirements):
     """The folder with READERS in the versions of a lock, installed once; skips the test where that cannot be done."""
-    folder = GUARDS / version
-    note = json.dumps(requirements)
+    folder, note = ROOT / "build" / "guards" / version, json.dumps(requirements)
     if (folder / "guard.json").is_file() and (folder / "guard.json").read_text() == note:
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-config", "--no-deps"]
-    command += ["--python", sys.executable, "--target", str(folder), *requirements]
-    done = subprocess.run(command, capture_output=True, text=True)
+    options = ("--quiet", "--no-config", "--no-deps", "--python", sys.executable, "--target", folder)
+    done = run_python("-m", "uv", "pip", "install", *options, *requirements)
     if done.returncode:
         pytest.skip(f"needs uv and a package index to install transformers {version}: {done.stderr[-300:]}")
     (folder / "guard.json").write_text(note)  # last, so a folder without it was cut off
@@ -67,14 +63,9 @@ torch.save({"version": transformers.__version__, "replies": replies}, sys.argv[1
 """
 
 
-def read_models(output, first_on_path=None):
+def read_models(output, *first_on_path):
     """What READ found about MODELS, read in a process of its own."""
-    import torch
-
-    path = [str(first_on_path)] if first_on_path else []
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
-    command = [sys.executable, "-c", READ, str(output), *map(str, MODELS)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = run_python("-c", READ, output, *MODELS, path=first_on_path)
     assert not done.returncode, done.stderr[-2000:]
     return torch.load(output)
 
@@ -86,31 +77,21 @@ def reference(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("version", sorted(locked_readers()))
-def test_every_shipped_model_gives_the_same_logits_under_the_transformers_of_a_lock(
+def test_every_shipped_model_gives_the_same_logits_under_each_locked_transformers(
     version, reference, tmp_path
 ):
-    import torch
-
-    result = read_models(tmp_path / "read.pt", install(version, locked_readers()[version]))
-    assert result["version"] == version and len(result["replies"]) == len(MODELS) > 0
-    for folder, reply in result["replies"].items():
+    found = read_models(tmp_path / "read.pt", install(version, locked_readers()[version]))
+    assert found["version"] == version and len(found["replies"]) == len(MODELS) > 0
+    for folder, reply in found["replies"].items():
         wanted = reference[folder]
         assert reply["text"] == wanted["text"] and sorted(reply["inputs"]) == sorted(wanted["inputs"])
         assert torch.equal(reply["ids"], wanted["ids"]), folder
         torch.testing.assert_close(reply["logits"], wanted["logits"], atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("folder", MODELS, ids=lambda path: path.name)
-def test_a_shipped_tokenizer_has_the_name_that_every_transformers_knows(folder):
-    config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-    assert config["tokenizer_class"] == "PreTrainedTokenizerFast", "save it with policy.save_tokenizer"
-    assert config["model_input_names"] == ["input_ids", "attention_mask"]
-
-
-def test_a_tokenizer_that_is_loaded_and_saved_again_keeps_that_name(tmp_path):
-    _, tokenizer = load_model("tiny-base")
-    save_tokenizer(tokenizer, tmp_path)
-    shipped = json.loads((DATA / "models" / "tiny-base" / "tokenizer_config.json").read_text("utf-8"))
-    saved = json.loads((tmp_path / "tokenizer_config.json").read_text("utf-8"))
-    loading = {"is_local", "local_files_only"}  # transformers adds how a tokenizer was loaded
-    assert {name: saved[name] for name in saved if name not in loading} == shipped
+def test_a_tokenizer_is_saved_under_the_name_that_every_transformers_knows(tmp_path):
+    save_tokenizer(load_model("tiny-base")[1], tmp_path)
+    for folder in (*MODELS, tmp_path):
+        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        assert config["tokenizer_class"] == "PreTrainedTokenizerFast", "save it with policy.save_tokenizer"
+        assert config["model_input_names"] == ["input_ids", "attention_mask"]

@@ -3,13 +3,13 @@
 import json
 import random
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from itertools import islice
 
 import pytest
 
-from r1lab.problems import load_problems, take_balanced, to_training_rows
-from r1lab.prompts import format_completion, parse_completion
+from r1lab.problems import load_problems, take_balanced
+from r1lab.prompts import format_completion
 from r1lab.rewards import grade_many
 from tinyworld import corpus
 from tinyworld.build import SEEDS, build_problems
@@ -55,11 +55,11 @@ def test_every_shipped_solution_verifies_itself_and_no_other_problem():
 
 
 def test_levels_differ_by_the_number_of_links_alone():
-    links = {}
-    for problem in problems(60):
+    links = defaultdict(set)
+    for problem in problems(30):
         writer = ChainWriter(problem.language, random.Random(0))
         problem.reason(writer)
-        links.setdefault((problem.kind, problem.level), set()).add(len(writer.sentences))
+        links[problem.kind, problem.level].add(len(writer.sentences))
         assert all(int(number) <= LARGEST + 40 for number in re.findall(r"\d+", problem.prompt))
     for kind in {kind for kind, _ in links}:
         assert max(links[kind, "easy"]) < min(links[kind, "medium"])
@@ -84,8 +84,10 @@ def test_splits_are_balanced_disjoint_and_hard_only_in_test():
     cells = Counter((row["domain"], row["language"], row["level"]) for row in splits["test"])
     assert len(cells) == len(CELLS) and len(set(cells.values())) == 1
     assert not any(row["level"] == "hard" for split in ("train", "validation") for row in splits[split])
-    for rows in splits.values():
-        assert len({row["id"] for row in rows}) == len(rows)
+    for row in splits["test"]:
+        if row["domain"] == "code":  # hidden tests are hidden
+            cases = {arguments[0] for arguments, _ in json.loads(row["tests"])["cases"]}
+            assert len(cases) >= 4 and not {*map(int, re.findall(r"f\((\d+)\)", row["prompt"]))} & cases
 
 
 def test_splits_are_the_ones_their_seed_makes(tmp_path):
@@ -93,14 +95,6 @@ def test_splits_are_the_ones_their_seed_makes(tmp_path):
     made = [json.loads(line) for line in (tmp_path / "problems" / "test.jsonl").read_text().splitlines()]
     assert made == load_problems("test")
     assert make_splits(SEEDS["problems"] + 1)["test"] != made
-
-
-def test_hidden_tests_are_hidden():
-    for row in load_problems("test"):
-        if row["domain"] == "code":
-            examples = set(map(int, re.findall(r"f\((\d+)\)", row["prompt"])))
-            cases = json.loads(row["tests"])["cases"]
-            assert len(cases) >= 4 and not examples & {arguments[0] for arguments, _ in cases}
 
 
 @pytest.mark.slow
@@ -112,27 +106,3 @@ def test_pretraining_never_sees_a_problem_of_any_split():
     guarded = {normalise(row["prompt"]) for row in islice(corpus.documents(0, exclude), 60_000)}
     assert seen & exclude
     assert not guarded & exclude
-
-
-def test_corpus_has_the_habits_its_card_states():
-    rows = list(islice(corpus.documents(3), 6_000))
-    assert rows[:500] == list(islice(corpus.documents(3), 500))
-    words = r"Who is n|Who lies|Siapa nomor|Siapa yang|Solve|Cari|Write|Tulis|How many|Berapa"
-    problem_rows = [row for row in rows if re.search(words, row["prompt"])]
-    reasoned = [row for row in problem_rows if re.search("First|Pertama", row["reply"])]
-    assert len(reasoned) / len(problem_rows) == pytest.approx(1 - corpus.BLURT, abs=0.02)
-    tagged = sum(parse_completion(row["reply"]).well_formed for row in problem_rows)
-    assert tagged / len(reasoned) == pytest.approx(corpus.REASON_STYLES["full_tags"], abs=0.03)
-
-
-def test_training_rows_keep_the_question_and_render_the_prompt():
-    row = load_problems("train")[0]
-    made = to_training_rows([row], "bare")[0]
-    assert made["question"] == row["prompt"]
-    assert made["prompt"] == [{"role": "user", "content": row["prompt"]}]
-    assert made["solution"] == row["solution"]
-
-
-def test_unknown_split_names_the_choices():
-    with pytest.raises(ValueError, match="train, validation, test"):
-        load_problems("tests")

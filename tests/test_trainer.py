@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
+import trl
 
 from r1lab.policy import find_model
-
-transformers = pytest.importorskip("transformers")
+from r1lab.stages import trainer as module
 
 
 @pytest.fixture(scope="module")
@@ -75,19 +75,15 @@ def train(trainer_class, model, tokenizer, folder, lora=False, **changes):
 
 
 CASES = {
-    "full, tied": dict(tied=True),
-    "full, untied, accumulated, off-policy, KL, entropy bonus": dict(
-        tied=False,
-        gradient_accumulation_steps=2,
-        steps_per_generation=4,
-        num_iterations=2,
-        beta=0.04,
-        entropy_coef=0.02,
-    ),
-    "LoRA, tied, KL": dict(tied=True, lora=True, beta=0.04),
-    "LoRA, untied, sequence level": dict(
-        tied=False, lora=True, importance_sampling_level="sequence", num_iterations=2, loss_type="grpo"
-    ),
+    "full, tied": {"tied": True, "max_steps": 3},
+    "full, untied, accumulated, off-policy, KL, entropy bonus": {
+        "tied": False,
+        "gradient_accumulation_steps": 2,
+    }
+    | {"steps_per_generation": 4, "num_iterations": 2, "beta": 0.04, "entropy_coef": 0.02},
+    "LoRA, tied, KL": {"tied": True, "lora": True, "beta": 0.04},
+    "LoRA, untied, sequence level": {"tied": False, "lora": True, "importance_sampling_level": "sequence"}
+    | {"num_iterations": 2, "loss_type": "grpo"},
 }
 
 
@@ -95,18 +91,15 @@ CASES = {
     "case", [pytest.param(name, marks=[pytest.mark.slow] if "LoRA" in name else []) for name in CASES]
 )
 def test_steps_end_in_the_same_parameters(case, make_model, tokenizer, tmp_path, monkeypatch):
-    from trl import GRPOTrainer
-
-    from r1lab.stages import trainer as module
-
     calls, kernel = [], module.fused_grpo_loss
     monkeypatch.setattr(module, "fused_grpo_loss", lambda *a, **k: calls.append(1) or kernel(*a, **k))
     settings = dict(CASES[case])
     model = make_model(settings.pop("tied"))
     before = dict(model.named_parameters())
     ours = train(module.KernelGRPOTrainer, model, tokenizer, tmp_path, **settings)
-    assert len(calls) == 4 * settings.get("gradient_accumulation_steps", 1)
-    theirs = train(GRPOTrainer, model, tokenizer, tmp_path, **settings)
+    steps = settings.get("max_steps", 4)
+    assert len(calls) == steps * settings.get("gradient_accumulation_steps", 1)
+    theirs = train(trl.GRPOTrainer, model, tokenizer, tmp_path, **settings)
     moved, others = 0.0, dict(theirs.model.named_parameters())
     for name, mine in ours.model.named_parameters():
         assert (mine - others.pop(name)).abs().max() <= 1e-5, name
@@ -120,38 +113,29 @@ def test_steps_end_in_the_same_parameters(case, make_model, tokenizer, tmp_path,
                 assert row[name] == pytest.approx(other[name], rel=2e-3, abs=2e-5), name
 
 
-@pytest.mark.parametrize("name,value", [("top_entropy_quantile", 0.5), ("off_policy_mask_threshold", 0.5)])
-def test_what_it_does_not_cover_is_left_to_trl_and_logged_once(
-    name, value, make_model, tokenizer, tmp_path, monkeypatch
-):
-    from r1lab.stages import trainer as module
-
+def test_what_it_does_not_cover_is_left_to_trl_and_logged_once(make_model, tokenizer, tmp_path, monkeypatch):
     lines = []
     monkeypatch.setattr(module.logger, "warning", lines.append)
     monkeypatch.setattr(module, "fused_grpo_loss", None)
-    settings = {"max_steps": 2, name: value}
+    settings = {"max_steps": 2, "top_entropy_quantile": 0.5}
     trainer = train(module.KernelGRPOTrainer, make_model(), tokenizer, tmp_path, **settings)
     assert trainer.state.global_step == 2
-    assert len(lines) == 1 and name in lines[0]
-
-
-def test_images_and_models_that_scale_their_logits_are_left_to_trl(make_model, tokenizer, tmp_path):
-    from r1lab.stages.trainer import KernelGRPOTrainer
-
-    trainer = train(KernelGRPOTrainer, make_model(), tokenizer, tmp_path, max_steps=1)
+    assert len(lines) == 1 and "top_entropy_quantile" in lines[0]
+    trainer.top_entropy_quantile = 1.0
     assert trainer._not_covered(trainer.model, {}) is None
     assert "images" in trainer._not_covered(trainer.model, {"pixel_values": torch.zeros(1)})
+    monkeypatch.setattr(trainer, "off_policy_mask_threshold", 0.5)
+    assert "off_policy_mask_threshold" in trainer._not_covered(trainer.model, {})
+    monkeypatch.undo()
     trainer.model.config.logits_scaling = 8.0
     assert "scales" in trainer._not_covered(trainer.model, {})
 
 
 def test_generation_and_plain_calls_do_not_notice_the_hook(make_model):
-    from r1lab.stages.trainer import add_head_hook
-
     model, ids = make_model().eval(), torch.arange(10)[None] + 5
     settings = {"do_sample": False, "max_new_tokens": 5}
     wanted, text = model(input_ids=ids).logits, model.generate(ids, **settings)
-    add_head_hook(model)
+    module.add_head_hook(model)
     assert torch.equal(model(input_ids=ids).logits, wanted)
     assert torch.equal(model.generate(ids, **settings), text)
     states, head = model(input_ids=ids, attention_mask=ids > 0, kernel=lambda *given: given)
