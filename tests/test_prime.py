@@ -68,6 +68,7 @@ def test_rates_are_saved_chunk_by_chunk_and_an_interrupted_run_goes_on(tmp_path,
     whole = Scripted(right)
     pass_rates(whole, sums(5), TINY, file=tmp_path / "whole.json")
     assert policy.calls + again.calls == whole.calls
+    assert len({seed for _, seed in whole.calls}) == 3, "each chunk has its own"
     assert (tmp_path / "whole.json").read_bytes() == file.read_bytes()
     # A longer list measures only what is new.
     assert pass_rates(again, sums(6), TINY, file=file)[-1] == 0.5

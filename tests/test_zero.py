@@ -25,11 +25,15 @@ def rows_of_steps(trainer):
 
 def test_a_few_steps_move_the_policy_and_log_every_reward_of_the_engines_samples(tmp_path, monkeypatch):
     """The completions are the engine's; their log-probabilities switch no correction on; the logged lengths are theirs."""
-    sampled, batches = [], []
+    sampled, batches, seeds = [], [], set()
     generate = engine_hook.engine.generate
-    monkeypatch.setattr(
-        engine_hook.engine, "generate", lambda *a, **k: sampled.append(generate(*a, **k)) or sampled[-1]
-    )
+
+    def generate_and_note(*given, seed, **settings):
+        seeds.add(seed)
+        sampled.append(generate(*given, seed=seed, **settings))
+        return sampled[-1]
+
+    monkeypatch.setattr(engine_hook.engine, "generate", generate_and_note)
     # Enough completions that some group is mixed, and no warm-up, whose first step has a rate of zero.
     scale = replace(SMALL, groups=3, group_size=8, max_completion_tokens=24)
     trainer = make_zero_trainer(scale, tmp_path, max_steps=2, warmup_steps=0, save_strategy="no")
@@ -43,8 +47,7 @@ def test_a_few_steps_move_the_policy_and_log_every_reward_of_the_engines_samples
     assert [row for row in json.loads((tmp_path / "metrics.json").read_text()) if "reward" in row] == log
     for name in ("accuracy", "logic", "code", "format", "self_check", "language_share_of_target"):
         assert all(f"rewards/{name}/mean" in row for row in log)
-    assert len(sampled) == len(batches) == 2
-    assert any(not torch.equal(a.ids, b.ids) for a, b in zip(*sampled, strict=True)), "a new seed every step"
+    assert len(sampled) == len(batches) == len(seeds) == 2, "a new seed every step"
     for completions, batch, row in zip(sampled, batches, log, strict=True):
         assert not {"importance_sampling_ratio", "old_per_token_logps"} & set(batch)
         lengths = torch.tensor([len(c.ids) for c in completions], dtype=torch.float)
