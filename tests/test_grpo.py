@@ -35,8 +35,9 @@ def toy(seed=0, off_policy=True, sampler=True):
 
 
 def make_spec(loss, level, **settings):
-    # TRL holds the temperatures of sapo in float32: these two are exact there.
-    return GRPOSpec(loss, level, max_completion_length=9, sapo_temperatures=(0.875, 1.0625), **settings)
+    # TRL holds the temperatures of sapo in float32: these two are exact there. The upper clip is higher than the lower one.
+    settings |= {"sapo_temperatures": (0.875, 1.0625), "epsilon_high": 5.0 if loss == "cispo" else 0.28}
+    return GRPOSpec(loss, level, max_completion_length=9, **settings)
 
 
 def prepare(x, spec):
