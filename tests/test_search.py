@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 
 from r1lab.prompts import parse_completion
-from r1lab.rewards.puzzles import CountdownReward
+from r1lab.rewards.countdown import CountdownReward
 from tinyworld import search
 from tinyworld.search import DEPTHS, LANGUAGES, TRIED, VERDICT, Search, documents, make_problems, split_sets
 
