@@ -415,6 +415,8 @@ def test_vllm_is_told_which_adapter_to_use(monkeypatch, name, request_):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["04_r1_zero", "05_cold_start", "06_reasoning_rl", "10_evaluate_and_share"])
 def test_a_notebook_runs_at_scale_t4_with_stand_ins(name, tmp_path):
+    # The environment that tests the stages under an older TRL has no Jupyter.
+    pytest.importorskip("IPython")
     changes = {"R1LAB_SCALE": "t4", "R1LAB_OUTPUT": str(tmp_path)}
     done = run_python("tests/gpu_rehearsal.py", f"notebooks/{name}.ipynb", **changes)
     assert done.returncode == 0, done.stderr[-3000:]
