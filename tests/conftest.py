@@ -1,5 +1,6 @@
 """Every test runs offline, at scale tiny, on few threads, and draws the same examples each time."""
 
+import gc
 import os
 
 # Before anything imports torch or transformers, which read these once.
@@ -14,3 +15,9 @@ from hypothesis import settings
 # The first draw of a strategy may pay for an import, and CI machines stall: time limits would only be noise.
 settings.register_profile("r1lab", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile("r1lab")
+
+
+def pytest_collection_finish(session):
+    """Exempt what was imported from garbage collection: trainers collect often, and torch and trl are a million objects."""
+    gc.collect()
+    gc.freeze()
