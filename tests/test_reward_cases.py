@@ -44,6 +44,25 @@ def test_neighbours_of_reported_cases_are_graded_as_mathematics_has_it():
     assert [row for row in rows if judge(row) != float(row["equal"])] == []
 
 
+@pytest.mark.parametrize(
+    ("gold", "text", "right"),
+    [
+        ("2", "So it is $x^2$.", False),
+        ("2", r"The answer is $\log 2$.", False),
+        ("2", r"It is $\frac{1+\sqrt{5}}{2}$", False),
+        ("7", "$n+7$", False),
+        ("7", r"the answer is $2\pi+7$", False),
+        ("7", "x = 3 or x = 7", False),
+        ("7", "With $x^2$ we get 7.", True),
+        ("7", "We get $3+4=7$.", True),
+        ("7", "$7$", True),
+        ("5", "It costs $2 and $5.", True),
+    ],
+)
+def test_the_last_number_of_a_formula_is_not_the_answer_of_a_text_without_tags(gold, text, right):
+    assert make_reward("accuracy", require_tags=False)([text], solution=[gold]) == [float(right)]
+
+
 REPORTED = read("reported.jsonl")
 
 

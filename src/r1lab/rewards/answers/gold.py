@@ -76,6 +76,7 @@ class Gold:
         return as_latex(text, several=self.several, locale=self.locale)
 
 
+_FORMULA_WITH_UNIT = re.compile(r"\$([^$]+)\$(\s*[^\d$]+)")
 _PROOF = re.compile(r"\s*(?:prove|show|proof|buktikan|tunjukkan|bukti)\b", re.IGNORECASE)
 
 
@@ -95,6 +96,9 @@ def read_gold(solution: str, locale: str) -> Gold | None:
     text = normalise(text) if len(text) <= 2 * LONGEST_ANSWER else ""
     if not text or _PROOF.match(text) or len(text) > LONGEST_ANSWER:
         return None
+    # In `$125$ miles` the dollar signs enclose mathematics. They are no currency.
+    if formula := _FORMULA_WITH_UNIT.fullmatch(text):
+        text = formula[1] + formula[2]
     # Stage 2: the first reader that can read it.
     for name, kind in KINDS.items():
         if (value := kind.read(text, locale)) is not None:

@@ -158,6 +158,7 @@ _RUN = re.compile(
 )
 # The number behind the last equals sign of a text, and the rest.
 _RESULT = re.compile(rf"=\s*({_RUN.pattern})[^=]*$")
+_TWO_RESULTS = re.compile(r"=[^=]*\b(?:or|atau)\b[^=]*=", re.IGNORECASE)
 _STATED = re.compile(
     r"=|:|\b(?:is|are|be|equals|adalah|ialah|yaitu|jawabannya|hasilnya|there(?:fore)?|thus|hence|so|jadi|maka)\b",
     re.IGNORECASE,
@@ -177,12 +178,26 @@ def spoken_answer(text: str, *, number: bool) -> str:
     if "####" in text:
         return text.rpartition("####")[2].strip().partition("\n")[0]
     if number:
+        # A completion that is a formula and nothing else. `normalise` would drop its dollar signs.
+        if whole := re.fullmatch(r"\$([^$]+)\$\.?", text):
+            return whole[1]
         text = normalise(text[-2 * LONGEST_ANSWER :])
         stated = ANSWER_IS.split(text)
         sentences = [sentence for sentence in _SENTENCE_END.split(text) if re.search(r"\d", sentence)]
         # The announced answer first, then the last sentence with a number, then anything.
         candidates = [_SENTENCE_END.split(stated[-1])[0]] if len(stated) > 1 else []
         for part in [*candidates, *sentences[-1:], text]:
+            # "x = 3 or x = 7" gives two answers.
+            if _TWO_RESULTS.search(part):
+                return part
+            # In a formula such as $x^2$ or $2\pi+7$ the last number is not the answer, unless a number follows the formula.
+            formulas = list(_FORMULA.finditer(part))
+            if (
+                formulas
+                and "=" not in (formula := formulas[-1][1])
+                and not re.search(r"\d", part[formulas[-1].end() :])
+            ):
+                return formula
             if result := _RESULT.search(part):
                 return result[1]
             if runs := _RUN.findall(part):
