@@ -97,7 +97,9 @@ def check_commands() -> Iterator[str]:
         commands_named = set(re.findall(r"python -m r1lab ([a-z_-]+)", text))
         unknown |= {f"python -m r1lab {name}" for name in commands_named - set(cli.COMMANDS)}
         scripts = re.findall(r"\b((?:workshop|examples|tools|src/\w+)/[\w/]+\.py)", text)
-        unknown |= {name for name in scripts if not (ROOT / name).is_file()}
+        # What a document asks the reader to write is not there yet.
+        to_write = set(re.findall(r"Write `([^`]+)`", text))
+        unknown |= {name for name in scripts if name not in to_write and not (ROOT / name).is_file()}
         yield from (f"{named(path)} names {name}, which does not exist" for name in sorted(unknown))
 
 
