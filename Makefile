@@ -14,7 +14,7 @@ TALK := build/slides
 MARP := slides/node_modules/.bin/marp
 MARP_OPTIONS := --no-stdin --theme slides/theme.css
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
-NOTEBOOKS := $(sort $(wildcard notebooks/[0-9]*.ipynb))
+NOTEBOOKS := $(sort $(wildcard notebooks/[0-9A]*.ipynb))
 STAGE_TESTS = tests/test_grpo.py $(shell grep -l "r1lab\.stages" tests/test_*.py)
 TRL_OLD := 1.14
 

@@ -132,7 +132,7 @@ def test_a_skeleton_keeps_signature_and_docstring_and_nothing_else():
 
 
 def test_links_move_one_folder_down_and_links_between_notebooks_stay():
-    stay = "[n](01_rl_basics.ipynb#x) [w](https://e.org) [h](#top)"
+    stay = "[n](01_rl_basics.ipynb#x) [a](A2_loss_kernel.ipynb) [w](https://e.org) [h](#top)"
     assert deeper(f"{stay} ![a](../images/a.svg) <img src='b.png'>") == (
         f"{stay} ![a](../../images/a.svg) <img src='../b.png'>"
     )

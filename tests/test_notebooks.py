@@ -129,6 +129,15 @@ def test_notebooks_are_run_and_cleaned_up_to_the_one_that_fails(small_course):
     assert bad.read_text() == before
 
 
+def test_the_appendix_is_part_of_the_course_and_comes_last(tmp_path):
+    names = ["00_tour.ipynb", "12_grpo.ipynb", "A2_kernel.ipynb"]
+    (tmp_path / "notebooks").mkdir()
+    for name in (*names, "notes.ipynb"):
+        (tmp_path / "notebooks" / name).touch()
+    assert [path.name for path in course.notebook_paths(root=tmp_path)] == names
+    assert [path.name for path in course.notebook_paths(["A2"], tmp_path)] == names[2:]
+
+
 def test_main_clean_rewrites_only_what_is_dirty(tmp_path, capsys):
     path = tmp_path / "a.ipynb"
     path.write_text(nbformat.writes(messy_notebook()))

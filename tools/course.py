@@ -21,7 +21,8 @@ CELL_TIMEOUT = 900  # seconds; the longest real cell trains for about four minut
 SKIP_TAG = "nbval-skip"  # a cell that nbval skips (an install cell for Colab) is not run here either
 SETUP = ROOT / "tools" / "setup_cell.py"  # the one source of every notebook's set-up cell
 SCALE_CHOICE = 'SCALE = "tiny"  # @param ["tiny", "t4", "a100"]'
-TINY_ONLY = ("00_", "02_", "08_", "09_")  # they need no larger model, or it would not fit a GPU beside vLLM
+# They need no larger model, or it would not fit a GPU beside vLLM.
+TINY_ONLY = ("00_", "02_", "08_", "09_", "A")
 CLONE = "https://github.com/r1lab/r1lab"  # what a set-up cell, old or new, is known by
 
 # What a kernel needs to give the same output twice, offline and without progress bars.
@@ -49,12 +50,14 @@ class CourseError(RuntimeError):
 
 
 def notebook_paths(only: Iterable[str] = (), root: Path = ROOT) -> list[Path]:
-    """Paths of notebooks/NN_*.ipynb in reading order; `only` keeps names that start with one of its entries ("04").
+    """Paths of the notebooks in reading order: NN_*.ipynb, then the appendix AN_*.ipynb.
+
+    `only` keeps names that start with one of its entries ("04", "A1").
 
     Raises CourseError when there is nothing to run.
     """
     only = tuple(only)
-    paths = sorted((root / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+    paths = sorted((root / "notebooks").glob("[0-9A][0-9]_*.ipynb"))
     chosen = [path for path in paths if not only or path.name.startswith(only)]
     if not chosen:
         wanted = f" that starts with {' or '.join(only)}" if only else ""

@@ -21,7 +21,7 @@ NOTE = (
     "> **This copy is to work in.** The exercises are empty and nothing has been run. The same notebook with outputs and "
     "solutions: [{name}](../{name}). Made by `make exercises`; change the original, not this copy."
 )
-SIBLING = re.compile(r"\d\d_\w+\.ipynb")
+SIBLING = re.compile(r"[\dA]\d_\w+\.ipynb")
 
 
 def skeleton(source: str) -> str:
