@@ -1,6 +1,7 @@
 """Draw the figures of notebook 01 as plain SVG: `python images/draw_basics.py` rewrites images/01_*.svg."""
 
 from html import escape
+from math import log
 from pathlib import Path
 
 BLUE, ORANGE, GREEN, GREY, INK = "#2563eb", "#ea580c", "#16a34a", "#475569", "#0f172a"
@@ -17,8 +18,8 @@ def text(x, y, words, size=20, color=INK, anchor="middle", weight="normal"):
     )
 
 
-def box(x, y, width, height, color, lines, dashed=False, bold=True):
-    """A rounded box; the first line is bold by default, the block is centred vertically."""
+def box(x, y, width, height, color, lines, dashed=False, bold=True, size=18):
+    """A rounded box; the first line is bold by default, the others have letters of `size`; centred vertically."""
     dash = ' stroke-dasharray="8 6"' if dashed else ""
     parts = [
         f'<rect x="{x}" y="{y}" width="{width}" height="{height}" rx="10" fill="{TINT[color]}" '
@@ -28,7 +29,9 @@ def box(x, y, width, height, color, lines, dashed=False, bold=True):
     for i, line in enumerate(lines):
         first = bold and i == 0
         parts.append(
-            text(x + width / 2, top + 26 * i, line, 20 if first else 18, weight="bold" if first else "normal")
+            text(
+                x + width / 2, top + 26 * i, line, 20 if first else size, weight="bold" if first else "normal"
+            )
         )
     return "".join(parts)
 
@@ -63,49 +66,168 @@ def save(name, width, height, title, *parts):
     (Path(__file__).parent / f"01_{name}.svg").write_text(svg, encoding="utf-8")
 
 
+NAMES = ["direct", "guess", "think", "slip", "half"]
+POWERS = [2, 3, 1, 1, 3]  # e to the power of each logit; their sum is 10
+REWARDS = [1.0, 0.0, 1.5, 0.5, 0.0]
+
+
+def steps(name, title, stages, back):
+    """Numbered boxes from left to right, (colour, lines) each, and an arrow from the last one to the first."""
+    parts, gap = [], 40
+    width = (940 - gap * (len(stages) - 1)) / len(stages)
+    for n, (color, lines) in enumerate(stages, 1):
+        x = 10 + (width + gap) * (n - 1)
+        parts += [box(x, 22, width, 130, color, lines, size=20), number(x + width / 2, 22, n)]
+        if n > 1:
+            parts.append(arrow(x - gap + 2, 87, x - 5, 87))
+    first, last = 10 + width / 2, 950 - width / 2
+    parts.append(
+        f'<path d="M{last},152 C{last},214 {first},214 {first},159" fill="none" stroke="{GREY}" stroke-width="3" '
+        f'marker-end="url(#head{GREY[1:]})"/>'
+    )
+    save(name, 960, 225, title, *parts, text(480, 190, back, 21, GREY))
+
+
 def draw_loop():
     save(
-        "loop", 960, 320, "The loop of reinforcement learning, for a language model",
-        box(40, 90, 270, 140, BLUE, ["Policy", "the language model", "a probability for", "every next token"]),
-        box(650, 90, 270, 140, GREEN, ["Environment", "the question", "and the grader", "(a program)"]),
+        "loop", 960, 330, "The loop of reinforcement learning, for a language model",
+        box(40, 90, 270, 140, BLUE, ["Policy", "the language model", "a probability for", "every next token"], size=20),
+        box(650, 90, 270, 140, GREEN, ["Environment", "the question", "and the grader,", "a program"], size=20),
         arrow(310, 140, 644, 140, BLUE),
-        text(480, 128, "action: “<think> … 14 </answer>”", 19, BLUE),
+        text(480, 126, "action: a completion", 22, BLUE),
         arrow(650, 190, 316, 190, ORANGE),
-        text(480, 216, "reward: 1.5", 20, ORANGE, weight="bold"),
+        text(480, 220, "reward: 1.5", 22, ORANGE, weight="bold"),
         '<path d="M785,90 C785,36 175,36 175,84" fill="none" stroke="#475569" stroke-width="3" '
         'marker-end="url(#head475569)"/>',
-        text(480, 30, "state: “Ani has 12 eggs. She buys 7. She loses 5. …”", 19, GREY),
-        text(480, 285, "One rollout = one answer. The reward changes the policy; the next answer is a little better.", 20),
+        text(480, 30, "state: “Ani has 12 eggs. She buys 7. She loses 5. …”", 21, GREY),
+        text(480, 285, "Each completion gets one reward. The reward changes the policy.", 22),
     )  # fmt: skip
 
 
+def draw_policy():
+    columns = [(170, "logit θ"), (350, "e to the θ"), (600, "probability π"), (850, "one sample")]
+    parts = [number(x - 80, 34, n) for n, (x, _) in enumerate(columns, 1)]
+    parts += [text(x - 56, 41, head, 21, anchor="start", weight="bold") for x, head in columns]
+    for k, (name, power) in enumerate(zip(NAMES, POWERS, strict=True)):
+        y = 70 + 50 * k
+        parts += [
+            text(20, y + 27, name, 21, anchor="start", weight="bold"),
+            text(170, y + 27, f"{log(power):.2f}", 21),
+            text(350, y + 27, str(power), 21),
+            f'<rect x="520" y="{y}" width="{40 * power}" height="36" fill="{BLUE}"/>',
+            text(532 + 40 * power, y + 26, f"0.{power}", 21, BLUE, "start"),
+        ]
+        if name == "half":
+            parts += [arrow(700, y + 18, 782, y + 18, GREEN), box(790, y - 6, 130, 48, GREEN, ["half"])]
+    for x, caption in ((350, "sum: 10"), (600, "each one divided by 10"), (850, "sampled at random")):
+        parts.append(text(x, 345, caption, 21, GREY))
+    save("policy", 960, 365, "From logits to probabilities to one sample", *parts)
+
+
 def draw_push():
-    names = ["blurt", "guess", "think", "slip", "half", "charm"]
-    base = [0.15, 0.34, 0.08, 0.06, 0.35, 0.02]
     parts = [
-        text(480, 34, "One update: “think” was sampled and earned r = 1.5", 22, weight="bold"),
-        text(40, 64, "bar: probability π", 18, BLUE, "start"),
-        text(920, 64, "arrow: change of the logit, r · (onehot − π)", 18, GREY, "end"),
+        text(480, 34, "One update: “think” was sampled and earned r = 1.5", 24, weight="bold"),
+        text(40, 70, "bar: probability π", 20, BLUE, "start"),
+        text(920, 70, "arrow: change of the logit, r · (onehot − π)", 20, GREY, "end"),
     ]
-    floor = 300
-    for k, (name, p) in enumerate(zip(names, base, strict=True)):
-        x, height = 90 + 140 * k, 480 * p
-        push = 1.5 * ((name == "think") - p)
-        color = GREEN if push > 0 else ORANGE
+    floor = 310
+    for k, (name, power) in enumerate(zip(NAMES, POWERS, strict=True)):
+        x, height = 80 + 170 * k, 45 * power
+        change = 1.5 * ((name == "think") - power / 10)
+        color = GREEN if change > 0 else ORANGE
+        start, end = (floor, floor - 130 * change) if change > 0 else (floor + 130 * change - 20, floor - 4)
         parts += [
             f'<rect x="{x}" y="{floor - height}" width="46" height="{height}" fill="{BLUE}"/>',
-            text(x + 23, floor - height - 8, f"{p:.2f}", 18, BLUE),
-            text(x + 40, floor + 28, name, 20, weight="bold" if push > 0 else "normal"),
-        ]
-        length = 135 * push
-        start = floor if push > 0 else floor - 4 + min(length, -14) - 4
-        end = floor - length if push > 0 else floor - 4
-        parts += [
+            text(x + 23, floor - height - 8, f"{power / 10:.1f}", 20, BLUE),
+            text(x + 50, floor + 30, name, 22, weight="bold" if change > 0 else "normal"),
             arrow(x + 68, start, x + 68, end, color, 5),
-            text(x + 82, min(start, end) + 16, f"{push:+.2f}".replace("-", "−"), 17, color, "start"),
+            text(x + 80, (start + end) / 2 + 8, f"{change:+.2f}".replace("-", "−"), 20, color, "start"),
         ]
     parts.append(f'<line x1="60" y1="{floor}" x2="910" y2="{floor}" stroke="{GREY}" stroke-width="1.5"/>')
-    save("push", 960, 345, "One REINFORCE update", *parts)
+    save("push", 960, 355, "One REINFORCE update", *parts)
+
+
+def draw_reinforce():
+    stages = [
+        (BLUE, ["sample", "one completion", "from the policy"]), (GREEN, ["grade", "the program", "gives a reward r"]),
+        (GREY, ["direction", "onehot − π", "raises its log π"]), (ORANGE, ["update", "add rate · r ·", "direction to θ"]),
+    ]  # fmt: skip
+    steps("reinforce", "The four stages of REINFORCE", stages, "400 times")
+
+
+def draw_token_loop():
+    stages = [
+        (BLUE, ["sample", "8 answers to", "a question"]), (GREEN, ["grade", "1 if both", "tokens right"]),
+        (ORANGE, ["advantage", "compare with", "the group"]), (GREY, ["loss", "−A · log π", "per token"]),
+        (BLUE, ["step", "backward()", "and step()"]),
+    ]  # fmt: skip
+    steps("token_loop", "The five stages of one GRPO step", stages, "200 times, 16 questions each")
+
+
+def draw_baseline():
+    panels = [(20, "Without a baseline", 0.0), (500, "With the baseline 0.4", 0.4)]
+    parts, floor = [f'<line x1="480" y1="20" x2="480" y2="300" stroke="{GREY}" stroke-dasharray="4 6"/>'], 215
+    for left, title, baseline in panels:
+        parts.append(text(left + 220, 36, title, 23, weight="bold"))
+        for k, (name, reward) in enumerate(zip(NAMES, REWARDS, strict=True)):
+            x, weight = left + 44 + 88 * k, reward - baseline
+            color = GREEN if weight > 0 else ORANGE if weight < 0 else GREY
+            if weight:
+                parts.append(arrow(x, floor, x, floor - 85 * weight, color, 6))
+            above = floor - 85 * max(weight, 0) - 12
+            parts += [text(x, above, f"{weight:.1f}".replace("-", "−"), 21, color), text(x, 295, name, 21)]
+        parts.append(
+            f'<line x1="{left}" y1="{floor}" x2="{left + 440}" y2="{floor}" stroke="{INK}" stroke-width="2"/>'
+        )
+    caption = "arrow: how strongly a sample of this completion raises or lowers itself"
+    parts.append(text(480, 335, caption, 21, GREY))
+    save("baseline", 960, 355, "The same five rewards without and with a baseline", *parts)
+
+
+def draw_group():
+    heads = [(20, "completion"), (235, "reward"), (400, "minus the mean"), (650, "over the deviation")]
+    rows = [
+        ("think", "1.5", "+1.0", "+1.41"), ("guess", "0.0", "−0.5", "−0.71"),
+        ("slip", "0.5", "0.0", "0.00"), ("half", "0.0", "−0.5", "−0.71"),
+    ]  # fmt: skip
+    parts = [number(x + 16, 32, n) for n, (x, _) in enumerate(heads, 1)]
+    parts += [text(x + 40, 39, head, 21, anchor="start", weight="bold") for x, head in heads]
+    for k, (name, reward, difference, advantage) in enumerate(rows):
+        y = 62 + 58 * k
+        color = GREEN if "+" in advantage else GREY if advantage == "0.00" else ORANGE
+        parts += [box(25, y, 160, 46, BLUE, [name]), text(305, y + 31, reward, 22)]
+        parts += [text(500, y + 31, difference, 22), box(700, y, 120, 46, color, [advantage])]
+    for x, caption in ((305, "mean 0.5"), (500, "deviation 0.71"), (760, "the advantage")):
+        parts.append(text(x, 325, caption, 21, GREY))
+    save("group", 960, 345, "From the rewards of a group to its advantages", *parts)
+
+
+def draw_two_tokens():
+    branches = [
+        ("“1”  0.25", GREEN, [("“4”  0.82", "14: reward 1", GREEN), ("other  0.18", "10, 11, …: reward 0", ORANGE)]),
+        ("“0”  0.35", ORANGE, [("“4”  0.87", "04: reward 0", ORANGE), ("other  0.13", "00, 01, …: reward 0", ORANGE)]),
+        ("other  0.40", GREY, [("any digit", "20, 21, …: reward 0", ORANGE)]),
+    ]  # fmt: skip
+    parts = [
+        text(95, 36, "question", 21, GREY),
+        number(262, 30, 1),
+        text(285, 37, "first token", 21, anchor="start", weight="bold"),
+        number(492, 30, 2),
+        text(515, 37, "second token, given the first", 21, anchor="start", weight="bold"),
+        box(20, 175, 150, 60, BLUE, ["7 + 7 ="]),
+    ]
+    y = 60
+    for first, color, leaves in branches:
+        middle = y + 33 * len(leaves) - 7
+        parts += [arrow(172, 205, 243, middle), box(250, middle - 25, 160, 50, color, [first])]
+        for second, result, tone in leaves:
+            parts += [arrow(412, middle, 473, y + 26), box(480, y, 170, 52, GREY, [second], bold=False)]
+            parts += [arrow(652, y + 26, 702, y + 26), text(712, y + 33, result, 21, tone, "start")]
+            y += 66
+        y += 6
+    caption = "the probability of 14 is the product: 0.25 · 0.82 = 0.205"
+    parts.append(text(480, 430, caption, 22, weight="bold"))
+    save("two_tokens", 960, 450, "Two tokens, sampled one after the other", *parts)
 
 
 def draw_four_models():
@@ -135,7 +257,7 @@ def draw_four_models():
 
 
 def draw_grpo_stages():
-    columns = [20, 196, 334, 490, 728]  # left edges
+    columns = [20, 186, 316, 490, 728]  # left edges
     heads = ["group", "reward", "advantage", "ratio per token", "clipped ratio"]
     rows = [
         ("think", "1.5", "+1.41", ["1.1", "1.5", "1.0", "0.9"], ["1.1", "1.2", "1.0", "0.9"]),
@@ -149,11 +271,8 @@ def draw_grpo_stages():
     for k, (name, reward, advantage, ratio, clip) in enumerate(rows):
         y = 62 + 62 * k
         color = GREEN if "+" in advantage else GREY if advantage == "0.00" else ORANGE
-        parts += [
-            box(20, y, 160, 48, BLUE, [name]),
-            text(254, y + 32, reward, 22),
-            box(338, y, 116, 48, color, [advantage]),
-        ]
+        parts += [box(20, y, 160, 48, BLUE, [name]), text(254, y + 32, reward, 22)]
+        parts.append(box(338, y, 116, 48, color, [advantage]))
         for x, cells, other in ((490, ratio, ratio), (728, clip, ratio)):
             for j, (cell, before) in enumerate(zip(cells, other, strict=True)):
                 changed = cell != before
@@ -166,36 +285,16 @@ def draw_grpo_stages():
         number(37, 345, 6),
         text(60, 352, "KL to the reference, per token:  k3", 20, anchor="start"),
         number(503, 345, 7),
-        text(526, 352, "loss = − mean(clipped ratio · A − β · KL)", 20, anchor="start", weight="bold"),
+        text(526, 352, "loss = − mean(clipped · A − β · KL)", 20, anchor="start", weight="bold"),
     ]
-    save("grpo_stages", 960, 385, "The seven stages of GRPO on four rollouts", *parts)
+    save("grpo_stages", 960, 385, "The seven stages of GRPO on four completions", *parts)
 
 
-def draw_three_methods():
-    columns = [
-        ("DPO", "Rafailov, 2023", GREY, ["preference pairs", "(fixed beforehand)"], ["policy", "reference"],
-         ["raise the chosen text", "over the rejected one"], "samples: none"),
-        ("PPO", "Schulman, 2017", ORANGE, ["reward model", "(from preferences)"], ["policy, value model", "reference"],
-         ["raise what beats the", "value model’s guess"], "samples: any number"),
-        ("GRPO", "Shao, 2024", BLUE, ["verifiable reward", "(a program)"], ["policy", "(reference if β > 0)"],
-         ["raise what beats", "the group’s mean"], "samples: G per question"),
-    ]  # fmt: skip
-    parts = []
-    for label, y in (("needs", 135), ("models", 222), ("update", 309)):
-        parts.append(text(18, y, label, 20, GREY, "start", "bold"))
-    for k, (name, source, color, needs, models, update, samples) in enumerate(columns):
-        x = 110 + 286 * k
-        parts += [
-            text(x + 132, 38, name, 28, color, weight="bold"),
-            text(x + 132, 66, source, 18, GREY),
-            box(x, 90, 264, 76, color, needs),
-            box(x, 177, 264, 76, color, models),
-            box(x, 264, 264, 76, color, update, bold=False),
-            text(x + 132, 372, samples, 19, INK),
-        ]
-    save("three_methods", 960, 392, "What DPO, PPO and GRPO need", *parts)
-
+DRAWINGS = (
+    draw_loop, draw_policy, draw_push, draw_reinforce, draw_baseline, draw_group, draw_two_tokens, draw_token_loop,
+    draw_grpo_stages, draw_four_models,
+)  # fmt: skip
 
 if __name__ == "__main__":
-    for draw in (draw_loop, draw_push, draw_four_models, draw_grpo_stages, draw_three_methods):
+    for draw in DRAWINGS:
         draw()

@@ -17,10 +17,11 @@ WORDS = {
         "a probability for": "punya peluang untuk",
         "every next token": "tiap token berikutnya",
         "the question": "soal",
-        "and the grader": "dan grader",
-        "(a program)": "(sebuah program)",
-        "One rollout = one answer. The reward changes the policy; the next answer is a little better.":
-            "Satu rollout = satu jawaban. Reward mengubah policy; jawaban berikutnya sedikit lebih baik.",
+        "and the grader,": "dan grader,",
+        "a program": "sebuah program",
+        "action: a completion": "action: sebuah completion",
+        "Each completion gets one reward. The reward changes the policy.":
+            "Tiap completion dikasih satu reward. Reward itu mengubah policy.",
     },
     "01_push": {
         "One REINFORCE update": "Satu update REINFORCE",

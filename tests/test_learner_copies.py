@@ -22,8 +22,10 @@ WRONG = [
     ("01", "leave_one_out", "rewards.sum()", "Hint: The others are G - 1"),
     ("01", "clip_higher", "ratio * advantage", "it gives 1.5; expected 1.28"),
     ("01", "clip_higher", "ratio.clamp(0.8, 1.28) * advantage", "it gives 0.8; expected 0.5"),
-    ("01", "hack", '"The answer is 14."', "'grader': 1.0"),
-    ("01", "hack", '"The answer is 99."', "'10 or more': False"),
+    ("01", "logit_change", "-reward * pi", "expected [-0.1, -0.15, -0.05, 0.45, -0.15]"),
+    ("01", "logit_change", "reward * pi", "1 of 3 cases agree"),
+    ("01", "grpo_step", "theta + learning_rate * (rewards - rewards.mean())", "it raised RuntimeError"),
+    ("01", "grpo_step", "theta + learning_rate * ((rewards - rewards.mean())[:, None] * (torch.eye(len(theta))[sampled] - theta.softmax(0))).mean(0)", "1 of 3 cases agree"),
     ("02", "overlong", "-1.0 if length > max_len else 0.0", "expected -0.05"),
     ("02", "overlong", "(max_len - cache - length) / cache", "it gives 4"),
     ("02", "strict_format", "float('</answer>' in text)", "it gives 1; expected 0"),
@@ -120,7 +122,7 @@ def test_an_unsolved_copy_runs_to_its_end_and_says_what_is_left():
     copy = nbformat.read(FOLDER / "01_rl_basics.ipynb", as_version=4)
     execute(copy, FOLDER, "01_rl_basics.ipynb")  # raises at the first cell that fails
     printed = "".join(output.get("text", "") for cell in copy.cells for output in cell.get("outputs", []))
-    assert printed.count("not written yet.") == 3 and "Well done" not in printed
+    assert printed.count("not written yet.") == 4 and "Well done" not in printed
 
 
 def test_a_skeleton_keeps_signature_and_docstring_and_nothing_else():
