@@ -194,8 +194,9 @@ def draw_dead_rows():
     live = sum(sum(lengths) for _, kind, lengths in groups if kind == "mixed")
     parts += [
         arrow(694, 154, 744, 154, GREEN),
-        text(854, 84, "only these rows", 20, DARK[GREEN]),
-        text(850, 110, "go through products 2, 3", 18),
+        text(854, 62, "only these rows", 20, DARK[GREEN]),
+        text(854, 88, "go through", 18),
+        text(854, 112, "products 2 and 3", 18),
         rect(780, 128, 148, 52, TINT[GREEN], GREEN),
         text(854, 161, f"{live} of 48 rows", 20),
         text(360, 268, "dashed: padding, or a group whose rewards are all equal", 18, GREY),
