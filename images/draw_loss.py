@@ -1,118 +1,201 @@
-"""Draw the figures of notebook 03 as plain SVG: `python images/draw_loss.py` rewrites images/03_*.svg."""
+"""Draw the diagrams of notebook 03: `python images/draw_loss.py` writes images/03_*.svg, with the charts of draw_loss_charts."""
 
-from draw_basics import BLUE, GREEN, GREY, INK, ORANGE, TINT, arrow, text
-from draw_course import DARK, rect, save
+from draw_basics import BLUE, GREEN, GREY, INK, ORANGE, TINT, arrow, number, text
+from draw_course import DARK, path, rect, save
+
+COMPLETIONS = [("think", "7", "end"), ("12", "end"), ("think", "12", "end"), ("34", "end")]
 
 
-# --------------------------------------------------------------------------------------------------- chain
-def draw_chain():
-    stations = [
-        ("h", "hidden states", "B × T × H", BLUE),
-        ("z = h Wᵀ", "logits", "B × T × V", ORANGE),
-        ("log p", "sampled token", "B × T", BLUE),
-        ("ρ", "new to old", "B × T", BLUE),
-        ("min, clip", "times advantage", "B × T", BLUE),
-        ("L", "mean of tokens", "one number", GREEN),
+def token(x, y, word, color=BLUE, width=84, padding=False):
+    """A token in its box; padding is gray and dashed."""
+    fill, ink = (TINT[GREY], GREY) if padding else (TINT[color], INK)
+    return rect(x, y, width, 38, fill, GREY if padding else color, padding, 6) + text(
+        x + width / 2, y + 26, word, 19, ink
+    )
+
+
+def lines(x, y, *words, size=18, color=INK, step=24, anchor="middle"):
+    """Lines of text below each other."""
+    return "".join(text(x, y + step * i, line, size, color, anchor) for i, line in enumerate(words))
+
+
+# --------------------------------------------------------------------------------------------------- the road
+def stage_boxes(top):
+    """The seven stations of the road with their numbers, and the left edge of each."""
+    names = [
+        (1, ["logits", "to log p"], "4 × 3 tokens", BLUE),
+        (2, ["rewards to", "advantages"], "4 numbers", GREEN),
+        (3, ["ratio to the", "old policy"], "4 × 3", BLUE),
+        (4, ["times A,", "clipped"], "4 × 3", BLUE),
+        (5, ["plus", "β · KL"], "4 × 3", BLUE),
+        (6, ["mean of", "real tokens"], "1 number", ORANGE),
     ]
-    backward = [("∂L/∂h", "∂z · W"), ("∂z = ∂L/∂z", "c (onehot − p)"), ("c = ∂L/∂log p", "−ρ A w")]
-    left, width = [14 + 159 * k for k in range(6)], 137
-    parts = [text(480, 36, "Forward: from hidden states to one number", 22, weight="bold")]
-    for k, (symbol, name, shape, color) in enumerate(stations):
-        x = left[k]
+    left, parts = [18 + 157 * k for k in range(6)], []
+    for x, (n, words, shape, color) in zip(left, names, strict=True):
         parts += [
-            rect(x, 56, width, 92, TINT[color], color),
-            text(x + 68, 86, symbol, 21, DARK[color], weight="bold"),
-            text(x + 68, 112, name, 15),
-            text(x + 68, 136, shape, 15, GREY),
-            arrow(x + width, 102, x + width + 18, 102) if k < 5 else "",
+            rect(x, top, 136, 112, TINT[color], color),
+            number(x + 20, top + 4, n),
+            lines(x + 68, top + 44, *words, size=20),
+            text(x + 68, top + 98, shape, 17, GREY),
         ]
-    parts += [
-        rect(left[4], 176, width, 40, "white", GREEN),
-        text(left[4] + 68, 201, "A, from rewards", 15, DARK[GREEN]),
-        arrow(left[4] + 68, 176, left[4] + 68, 153, GREEN),
-        rect(left[0], 176, width, 40, "white", GREY),
-        text(left[0] + 68, 201, "head W, V × H", 15),
-        arrow(left[0] + width, 190, left[1] + 20, 153),
-        text(480, 250, "Backward: the same stations in reverse", 22, weight="bold"),
+    parts += [arrow(x + 136, top + 56, x + 153, top + 56) for x in left[:-1]]
+    return "".join(parts), left
+
+
+def draw_stages():
+    boxes, left = stage_boxes(58)
+    save(
+        "03_stages", 960, 292, "The stages of the GRPO loss",
+        "Six stages lead from logits and rewards to one number, the loss. The gradient goes back through all of them to the "
+        "parameters, except through the rewards.",
+        text(480, 34, "Four completions and their rewards become one number", 22, weight="bold"),
+        boxes,
+        text(left[5] + 68, 202, "the loss", 21, DARK[ORANGE], weight="bold"),
+        path(f"M{left[5] + 68},214 V240 H{left[0] + 68} V178", ORANGE),
+        text(480, 272, "the gradient goes back to every parameter; the rewards get none", 20, DARK[ORANGE]),
+    )  # fmt: skip
+
+
+def draw_log():
+    boxes, left = stage_boxes(58)
+    logged = [
+        (0, ["entropy"]),
+        (1, ["reward", "share of", "equal groups"]),
+        (3, ["clip fraction,", "high and low"]),
+        (4, ["KL"]),
+        (5, ["loss"]),
     ]
-    for k, (name, formula) in enumerate(backward):
-        parts += [
-            rect(left[k], 268, width, 60, TINT[GREY], GREY),
-            text(left[k] + 68, 291, name, 15, GREY),
-            text(left[k] + 68, 316, formula, 16, weight="bold"),
-            arrow(left[k + 1], 298, left[k] + width + 4, 298),
-        ]
+    parts = [text(480, 34, "Every curve of a training log has its stage", 22, weight="bold"), boxes]
+    for k, words in logged:
+        x = left[k] + 68
+        parts += [arrow(x, 170, x, 206, GREEN), lines(x, 234, *words, size=20, color=GREEN)]
     parts += [
-        rect(left[3], 268, left[5] + width - left[3], 60, TINT[GREY], GREY),
-        text(left[4] + 68, 304, "c is 0 where the clip stopped a token, and on padding", 16),
-        rect(left[1], 350, width, 60, TINT[GREY], GREY),
-        text(left[1] + 68, 373, "∂L/∂W", 15, GREY),
-        text(left[1] + 68, 398, "∂zᵀ · h", 17, weight="bold"),
-        arrow(left[1] + 68, 328, left[1] + 68, 346),
-        text(
-            left[2],
-            386,
-            "Orange: V numbers for every token. With Qwen3, V = 151,936.",
-            18,
-            DARK[ORANGE],
-            "start",
-        ),
+        path(f"M{left[5] + 68},250 V318 H{left[0] + 68} V262", ORANGE),
+        text(480, 346, "gradient norm: the length of all gradients together", 20, DARK[ORANGE]),
     ]
     save(
-        "03_chain", 960, 424, "The stations of the GRPO loss and of its gradient",
-        "Forward: hidden states, logits, log-probability of the sampled token, ratio, clipped objective with the advantage, "
-        "loss. Backward: c per token, gradient of the logits, then of hidden states and head. Only the logits and their "
-        "gradient have V entries per token.",
+        "03_log", 960, 366, "Where each logged number is measured",
+        "Entropy is measured at the logits, reward and the share of groups with equal rewards at the rewards, the clip fraction at "
+        "the clip, KL at the KL term, the loss at the mean, and the gradient norm after the way back.",
         *parts,
     )  # fmt: skip
 
 
-# --------------------------------------------------------------------------------------------------- tiles
-def draw_tiles():
-    ways = [
-        ("naive", "all logits, at once", ["3 products", "memory: 3 × N × V"], ORANGE),
-        ("chunked", "tiles, made twice", ["4 products", "memory: a few tiles"], BLUE),
-        ("fused", "tiles, made once", ["3 products, 2 if frozen", "memory: one tile"], GREEN),
+# --------------------------------------------------------------------------------------------------- tokens
+def draw_shift():
+    words, left = ["3+4", "think", "7", "end"], [150, 330, 510, 690]
+    parts = [text(480, 34, "The logits at one position predict the token at the next", 22, weight="bold")]
+    parts += [
+        text(126, 86, "tokens", 19, GREY, "end"),
+        text(126, 226, "logits", 19, GREY, "end"),
+        text(126, 250, "6 numbers each", 15, GREY, "end"),
     ]
-    parts = []
-    for k, (name, what, facts, color) in enumerate(ways):
-        x = 20 + 318 * k
+    for k, (x, word) in enumerate(zip(left, words, strict=True)):
+        last = k == 3
         parts += [
-            text(x + 142, 36, name, 25, DARK[color], weight="bold"),
-            text(x + 142, 64, what, 18),
+            token(x, 60, word, GREY if k == 0 else BLUE, 110),
+            rect(x, 202, 110, 52, TINT[GREY] if last else TINT[ORANGE], GREY if last else ORANGE, last, 6),
+            text(x + 55, 234, f"position {k}", 18),
         ]
-        for row in range(6):
-            y = 92 + 30 * row
-            live = k == 0 or row == 2
-            fill = TINT[color] if live else "white"
-            parts.append(rect(x + 8, y, 20, 24, TINT[GREY], GREY, radius=3))
-            parts.append(rect(x + 40, y, 108, 24, fill, color if live else GREY, not live, 3))
-            if name != "fused":
-                parts.append(rect(x + 168, y, 108, 24, fill, color if live else GREY, not live, 3))
-        parts += [
-            text(x + 18, 296, "h", 17, GREY),
-            text(x + 94, 296, "logits", 16),
-            text(x + 222, 296, "gradient" if k == 0 else "again: gradient", 15) if k < 2 else "",
-        ]
-        if name == "fused":
-            y = 92 + 60
+        if not last:
             parts += [
-                f'<path d="M{x + 150},{y + 5} C{x + 205},{y - 22} {x + 205},{y + 46} {x + 156},{y + 19}" fill="none" '
-                f'stroke="{GREEN}" stroke-width="3" marker-end="url(#head{GREEN[1:]})"/>',
-                text(x + 200, y - 10, "becomes", 15, anchor="start"),
-                text(x + 200, y + 14, "the gradient", 15, anchor="start"),
-                text(x + 200, y + 38, "in place", 15, anchor="start"),
+                arrow(x + 74, 202, left[k + 1] + 32, 104, ORANGE),
+                text(x + 156, 172, "predicts", 17, DARK[ORANGE], "start"),
             ]
-        parts += [text(x + 142, 332 + 26 * i, fact, 18, INK) for i, fact in enumerate(facts)]
+    parts += [
+        lines(left[0] + 55, 124, "not predicted:", "it is the question", size=16, color=GREY, step=20),
+        lines(left[3] + 126, 224, "nothing follows:", "dropped", size=17, color=GREY, anchor="start"),
+        text(480, 296, "logits[:, :-1]  belong to  ids[:, 1:]", 22, weight="bold"),
+    ]
     save(
-        "03_tiles", 960, 376, "Three ways to the gradient of a loss over a large vocabulary",
-        "Naive keeps all logits and their gradient: three products, three tensors of N times V. Chunked makes each tile of "
-        "logits twice: four products, a few tiles. Fused makes each tile once and turns it into the gradient in place: three "
-        "products, one tile.",
+        "03_shift", 960, 318, "The shift from logits to labels",
+        "The logits at position 0 predict the token at position 1, and so on. The last logits predict nothing that is in the text, "
+        "and the first token is the question, which no logits predict.",
         *parts,
     )  # fmt: skip
 
+
+def draw_mask():
+    parts = [
+        text(230, 34, "Four completions, one question", 22, weight="bold"),
+        text(716, 34, "Two questions of different length", 22, weight="bold"),
+    ]
+    for row, words in enumerate(COMPLETIONS):
+        y = 56 + 46 * row
+        parts.append(token(16, y, "3+4", GREY))
+        for k in range(3):
+            padding = k >= len(words)
+            parts += [
+                token(112 + 92 * k, y, "end" if padding else words[k], BLUE, 84, padding),
+                rect(402 + 28 * k, y + 8, 24, 24, "white" if padding else TINT[GREEN], GREEN, padding, 4),
+                text(414 + 28 * k, y + 26, "0" if padding else "1", 16, GREY if padding else DARK[GREEN]),
+            ]
+    prompts = [
+        [(None, True), ("3+4", False), ("7", False), ("end", False), (None, True)],
+        [("9", False), ("−5", False), ("think", False), ("4", False), ("end", False)],
+    ]
+    for row, cells in enumerate(prompts):
+        for k, (word, padding) in enumerate(cells):
+            color = GREY if k < 2 else BLUE
+            parts.append(token(526 + 84 * k, 72 + 62 * row, word or "pad", color, 76, padding))
+    parts += [
+        f'<line x1="690" y1="58" x2="690" y2="186" stroke="{ORANGE}" stroke-width="3" stroke-dasharray="7 5"/>',
+        text(606, 214, "padded left", 18, GREY),
+        text(820, 214, "padded right", 18, GREY),
+        text(690, 246, "every completion starts here", 19, DARK[ORANGE]),
+        text(60, 258, "question", 18, GREY),
+        text(250, 258, "completion; dashed: padding", 18, GREY),
+        text(443, 258, "mask", 18, DARK[GREEN]),
+    ]
+    save(
+        "03_mask", 960, 278, "Padding and mask",
+        "Short completions are filled up on the right. The mask is 1 on the tokens that the model wrote, its own end included, and 0 on "
+        "padding. Prompts are padded on the left, so that all completions start in the same column.",
+        *parts,
+    )  # fmt: skip
+
+
+# --------------------------------------------------------------------------------------------------- policies
+def draw_policies():
+    parts = [text(480, 34, "Three policies during two batches of four updates", 22, weight="bold")]
+    rows = [("reference", "never changes", 66), ("old policy", "wrote the batch", 156), ("policy", "changes now", 246)]  # fmt: skip
+    for name, what, y in rows:
+        parts += [
+            text(20, y + 24, name, 20, anchor="start", weight="bold"),
+            text(20, y + 46, what, 17, GREY, "start"),
+        ]
+    parts += [
+        rect(190, 66, 560, 56, TINT[GREY], GREY),
+        text(470, 100, "the policy before training", 19),
+    ]
+    for batch in range(2):
+        x = 190 + 284 * batch
+        parts += [
+            rect(x, 156, 276, 56, TINT[GREEN], GREEN),
+            text(x + 138, 190, f"copy at the start of batch {batch + 1}", 18),
+        ]
+        for k in range(4):
+            parts += [
+                rect(x + 70 * k, 246, 64, 56, TINT[BLUE], BLUE, radius=6),
+                text(x + 70 * k + 32, 281, f"{k + 1}", 20),
+            ]
+    parts += [
+        text(470, 334, "updates", 18, GREY),
+        path("M756,274 H800 V190 H758", GREEN),
+        lines(812, 226, "ratio ρ:", "policy / old", size=20, color=GREEN, anchor="start"),
+        path("M756,290 H926 V94 H758", ORANGE),
+        lines(806, 76, "KL term", size=20, color=ORANGE, anchor="start"),
+    ]
+    save(
+        "03_policies", 960, 350, "Reference, old policy and policy",
+        "The reference is the policy before training and never changes. The old policy is a copy made when a batch is sampled. The "
+        "policy changes with every update. The ratio compares policy and old policy, the KL term compares policy and reference.",
+        *parts,
+    )  # fmt: skip
+
+
+DRAWINGS = (draw_stages, draw_log, draw_shift, draw_mask, draw_policies)
 
 if __name__ == "__main__":
-    for draw in (draw_chain, draw_tiles):
+    for draw in DRAWINGS:
         draw()

@@ -116,7 +116,7 @@ def notebook_numbers() -> dict[str, str]:
         ("02", r"\| hedge: 14 or 15 \|[^|]*\| ([\d.]+) \| 0.00 \|", "**{:.2f}**"),
         ("02", r"\| be roughly right: 15 \|[^|]*\| ([\d.]+) \| 0.00 \|", "**{:.2f}**"),
         ("02", r"\| leave with exit code 0 \|[^|]*\| ([\d.]+) \| 0.00 \|", "**{:.2f}**"),
-        ("03", r"8 x 1024 +([\d.]+) GB", "**{:.1f} GB**"),
+        ("A2", r"8 x 1024 +([\d.]+) GB", "**{:.1f} GB**"),
     )
     patterns = {}
     for notebook, pattern, style in (*(("00", f"({re.escape(text)})", text) for text in texts), *numbers):

@@ -22,7 +22,7 @@ SKIP_TAG = "nbval-skip"  # a cell that nbval skips (an install cell for Colab) i
 SETUP = ROOT / "tools" / "setup_cell.py"  # the one source of every notebook's set-up cell
 SCALE_CHOICE = 'SCALE = "tiny"  # @param ["tiny", "t4", "a100"]'
 # They need no larger model, or it would not fit a GPU beside vLLM.
-TINY_ONLY = ("00_", "01_", "02_", "08_", "09_", "A")
+TINY_ONLY = ("00_", "01_", "02_", "03_", "08_", "09_", "A")
 CLONE = "https://github.com/r1lab/r1lab"  # what a set-up cell, old or new, is known by
 
 # What a kernel needs to give the same output twice, offline and without progress bars.

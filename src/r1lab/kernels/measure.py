@@ -1,4 +1,4 @@
-"""A random batch for the loss, and the seconds and the memory that a call needs: for notebook 03 and `make bench-kernel`."""
+"""A random batch for the loss, and the seconds and the memory that a call needs: for notebook A2 and `make bench-kernel`."""
 
 import ctypes
 import time
