@@ -4,7 +4,7 @@ import json
 import random
 
 import pytest
-from scripted_policy import ScriptedPolicy
+from helpers import ScriptedPolicy
 
 from r1lab import rewards
 from r1lab.evaluation import compare, evaluate, load_report, pool, save_report, table
