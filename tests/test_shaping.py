@@ -112,7 +112,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("name", "options"), REFUSED)
-def test_options_that_would_pay_for_being_wrong_are_refused(name, options):
+def test_options_that_no_formula_allows_are_refused(name, options):
     with pytest.raises(ValueError, match=list(options)[-1]):
         make_reward(name, **options)
 
