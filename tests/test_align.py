@@ -36,19 +36,18 @@ def untrained():
 
 # ------------------------------------------------------------------------------------------------------- pairs
 def test_the_chosen_reply_is_good_and_the_rejected_one_is_not():
-    some = TRAIN[::4]
-    rows = {row["prompt"]: row for row in some}
-    pairs = preference.preference_pairs(some)
-    assert len(pairs) == 3 * len(some)
+    rows = {row["prompt"]: row for row in TRAIN}
+    pairs = preference.preference_pairs(TRAIN)
+    assert len(pairs) == 3 * len(TRAIN)
     for pair in pairs:
         row = rows[pair["prompt"]]
         assert answers_well(pair["chosen"], row) and pair["chosen"] != pair["rejected"]
         # A greeting may be returned in more than one way, and not every fault spoils a reply.
         if row["kind"] != "greeting" and pair["why"] != "garbled":
             assert not answers_well(pair["rejected"], row), pair
-    assert pairs == preference.preference_pairs(some) != preference.preference_pairs(some, 1)
-    longer = [p for p in preference.length_biased_pairs(some, share=0.25) if p["why"] == "longer"]
-    assert len(longer) == len(some) // 4
+    assert pairs == preference.preference_pairs(TRAIN) != preference.preference_pairs(TRAIN, 1)
+    longer = [p for p in preference.length_biased_pairs(TRAIN, share=0.25) if p["why"] == "longer"]
+    assert len(longer) == len(TRAIN) // 4
     assert all(pair["chosen"].startswith(pair["rejected"] + " ") for pair in longer)
 
 
