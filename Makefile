@@ -37,7 +37,7 @@ help:
 	@echo "make course      run every notebook at scale tiny, write pages and the results table to build/course/"
 	@echo "make venv        make .venv and install the course, run nothing"
 	@echo "make test        ruff, the fast and the slow tests, then every notebook under nbval (real training)"
-	@echo "make test-fast   ruff and the fast tests"
+	@echo "make test-fast   ruff and the fast tests, in two processes"
 	@echo "make check-docs  links, both languages, notebooks, numbers and figures of the slides (ONLY=links for one of the checks)"
 	@echo "make notebooks   re-run and clean the committed notebooks (ONLY=04 for one of them)"
 	@echo "make exercises   write the learner's notebooks, without solutions, to notebooks/exercises/"
@@ -72,7 +72,7 @@ test-fast: $(STAMP)
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@echo "== fast tests"
-	@$(RUN) -m pytest -q -m "not slow"
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -q -m "not slow" -n 2 --dist worksteal
 
 test-slow: $(STAMP)
 	@echo "== slow tests"

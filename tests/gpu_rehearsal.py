@@ -41,26 +41,16 @@ def pretend() -> None:
     from transformers import Trainer
 
     log = Trainer.log  # Unsloth's own loss logs no entropy
-    Trainer.log = lambda self, logs, *more: log(
-        self, {k: v for k, v in logs.items() if k != "entropy"}, *more
-    )
+    Trainer.log = lambda self, logs, *_: log(self, {k: v for k, v in logs.items() if k != "entropy"}, *_)
     from r1lab import scale
     from r1lab.problems import hub, load_problems
     from r1lab.prompts import format_completion
 
-    scale.SCALES["t4"] = replace(
-        scale.SCALES["t4"],
-        model=str(scale.DATA / "models" / "tiny-base"),
-        student=str(scale.DATA / "models" / "tiny-student-base"),
-        dtype="float32",
-        template="bare",
-        max_prompt_tokens=120,
-        max_completion_tokens=48,
-        groups=2,
-        group_size=4,
-        steps=2,
-        lora_rank=4,
-    )
+    models = {"model": "tiny-base", "student": "tiny-student-base"}
+    small = {key: str(scale.DATA / "models" / name) for key, name in models.items()}
+    small |= {"dtype": "float32", "template": "bare", "max_prompt_tokens": 120, "max_completion_tokens": 48}
+    small |= {"groups": 2, "group_size": 4, "steps": 2, "lora_rank": 4}
+    scale.SCALES["t4"] = replace(scale.SCALES["t4"], **small)
     os.environ.setdefault("R1LAB_GENERAL", str(scale.DATA / "general"))  # nothing is learned here
     rows = [row for row in load_problems("train") if row["verifier"] == "math" and row["language"] == "en"]
     rows = [row | {"domain": "competition", "level": "hard"} for row in rows]

@@ -1,4 +1,4 @@
-"""What several test files share: a small scale, a stand-in for a finished stage, files cut off, Python on its own."""
+"""What several test files share: a small scale, stand-ins for a finished stage and a policy, files cut off, Python on its own."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from r1lab.sampling import Sample
 from r1lab.scale import DATA, SCALES
 
 ROOT = Path(__file__).parents[1]
@@ -42,3 +43,22 @@ def cut(path: Path) -> None:
 def steps_of(history: list[dict]) -> list[int]:
     """The steps of the rows that log a reward."""
     return [row["step"] for row in history if "reward" in row]
+
+
+class ScriptedPolicy:
+    """A policy that returns for each question what the script says: {question: (greedy text, [sampled texts])}.
+
+    Tokens are words, and a "~" marks a text as truncated. `calls` holds the prompts and settings of every call.
+    """
+
+    def __init__(self, script):
+        self.script, self.calls = script, []
+
+    def generate(self, prompts, **settings):
+        self.calls.append((prompts, settings))
+        groups = []
+        for prompt in prompts:
+            greedy, sampled = self.script[prompt[-1]["content"]]
+            texts = sampled[: settings["samples"]] if settings["temperature"] else [greedy]
+            groups.append([Sample(text, len(text.split()), "~" in text) for text in texts])
+        return groups

@@ -52,6 +52,11 @@ def test_what_one_language_lacks_is_found(english, indonesian, document, monkeyp
     assert list(check_docs.check_languages()) == []
 
 
+def test_a_table_that_is_not_that_of_the_runs_is_found(monkeypatch):
+    monkeypatch.setattr(check_docs.bench_stages, "readme_tables", lambda: {"results": "| of another run |"})
+    assert any("README.md: the table 'results'" in fault for fault in check_docs.check_tables())
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(
     not (shutil.which("node") and check_talk.CHROMIUM and check_talk.MARP.exists()),

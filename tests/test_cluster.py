@@ -16,9 +16,7 @@ def test_the_configurations_are_what_accelerate_and_a_shell_accept():
     from accelerate.commands.config.config_args import load_config_from_file
 
     for name, kind in (("zero3", "DEEPSPEED"), ("fsdp2", "FSDP")):
-        config = load_config_from_file(
-            str(ROOT / "cluster" / f"{name}.yaml")
-        )  # refuses keys it does not know
+        config = load_config_from_file(str(ROOT / "cluster" / f"{name}.yaml"))  # refuses unknown keys
         assert config.distributed_type == kind and config.mixed_precision == "bf16" and not config.use_cpu
     subprocess.run(["bash", "-n", ROOT / "cluster" / "train.slurm"], check=True)
 

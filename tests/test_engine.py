@@ -127,10 +127,8 @@ def test_seeds_repeat_and_differ_and_leave_the_callers_random_numbers_alone(llam
 
 @pytest.mark.parametrize("temperature,top_p", [(1.0, 1.0), (0.5, 1.0), (2.0, 1.0), (1.0, 0.6)])
 def test_samples_follow_the_probabilities(temperature, top_p):
-    count, logits = (
-        40_000,
-        torch.linspace(-2, 2, 12)[torch.randperm(12, generator=torch.Generator().manual_seed(0))],
-    )
+    count, order = 40_000, torch.randperm(12, generator=torch.Generator().manual_seed(0))
+    logits = torch.linspace(-2, 2, 12)[order]
     wanted = (logits / temperature).softmax(-1)
     if top_p < 1:
         ranked, order = wanted.sort(descending=True)
@@ -197,14 +195,10 @@ def test_a_gpu_samples_with_the_same_random_numbers(llama, dtype):
 
 
 # ---------------------------------------------------------------------------------------------------------- errors
-
-
+DYNAMIC = {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}
 REFUSED = {
     r"type 'gpt2'.*llama, qwen2, qwen3.*model\.generate": ("GPT2", {"n_embd": 16, "n_layer": 1, "n_head": 2}),
-    "rotary positions are of the type 'dynamic'": (
-        "Llama",
-        {"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}},
-    ),
+    "rotary positions are of the type 'dynamic'": ("Llama", DYNAMIC),
     "sliding window": ("Qwen3", {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}),
 }
 

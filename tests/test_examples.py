@@ -28,11 +28,7 @@ def test_a_third_language_is_paid_like_the_others(capsys):
             known.pop("jv", None)
     assert javanese == 1.0 and 0 < mixed < 1 and english == 0.0 and silent == 0.5
     assert "Javanese   1.00   raised" in capsys.readouterr().out
-
-
-def test_no_word_of_the_third_language_belongs_to_another():
-    words = example("own_language")["JAVANESE"]
-    assert len(words) > 30 and not words & (languages.ENGLISH | languages.INDONESIAN)
+    assert not example("own_language")["JAVANESE"] & (languages.ENGLISH | languages.INDONESIAN)
 
 
 def test_a_line_that_is_no_problem_is_named(tmp_path):
@@ -65,14 +61,8 @@ def test_a_solution_that_the_grader_refuses_is_found():
     rows = module["read_problems"](module["MARKET"])
     assert module["unreadable"](rows) == []
     assert module["unreadable"]([{**rows[0], "solution": "Prove that it is even."}]) == [rows[0]["prompt"]]
-
-
-def test_the_market_problems_are_right():
-    for line in (ROOT / "examples" / "market.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        has, buys, sells = (
-            int(word.strip(".")) for word in row["prompt"].split() if word.strip(".").isdigit()
-        )
+    for row in rows:  # the shipped solutions are right
+        has, buys, sells = map(int, re.findall(r"\d+", row["prompt"]))
         assert row["solution"] == str(has + buys - sells)
 
 
@@ -83,7 +73,6 @@ def test_the_replay_is_the_recorded_run(capsys, monkeypatch):
     run = json.loads((ROOT / "data" / "runs" / "zero-1.json").read_text())
     greedy = run["report"]["overall"]["greedy_accuracy"]
     assert f"R1-Zero  greedy accuracy {100 * greedy['value']:.0f} % [{100 * greedy['low']:.0f}" in printed
-    assert len(re.findall(r"^ +\d+ ", printed, re.MULTILINE)) == len(run["history"]) // 10
 
 
 @pytest.mark.slow

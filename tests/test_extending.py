@@ -69,9 +69,8 @@ def test_a_problem_source(tmp_path, monkeypatch):
     file = tmp_path / "riddles.jsonl"
     file.write_text('{"question": "Legs of two cats?", "answer": 8}\n{"question": "", "answer": 1}\n')
     rows, dropped = hub.load_source("riddles", file=file)
-    assert [(row["prompt"], row["solution"], row["level"]) for row in rows] == [
-        ("Legs of two cats?", "8", "easy")
-    ]
+    (row,) = rows
+    assert (row["prompt"], row["solution"], row["level"]) == ("Legs of two cats?", "8", "easy")
     assert dropped == {"blank": 1}
 
 

@@ -64,9 +64,8 @@ def test_near_duplicates_are_dropped_within_a_prompt_only():
 
 @pytest.mark.parametrize("cap, last", [(1, ["over the cap", "over the cap"]), (2, ["", "over the cap"])])
 def test_the_cap_counts_kept_rollouts_only(cap, last):
-    texts = [
-        "bad", chain("First 1+1=2."), chain("Then 20*20=400. Next 3+3=6."), chain("100-81=19."), "bad"
-    ]  # fmt: skip
+    good = map(chain, ("First 1+1=2.", "Then 20*20=400. Next 3+3=6.", "100-81=19."))
+    texts = ["bad", *good, "bad"]
     reasons = [r["rejected"] for r in apply_filters(map(row, texts), TESTS, cap=cap)]
     assert reasons == ["malformed", "", *last, "malformed"]
 

@@ -58,11 +58,8 @@ def test_equals_the_mathematics_in_float64(loss, level):
         head = {"temperature": 0.7, "logit_scale": 1.3, "softcap": softcap}
         logp, entropy = plain(*inputs, ids, **head)
         spec = GRPOSpec(loss, level, beta=beta, bias_correct_kl=corrected, max_completion_length=7)
-        given = {
-            "ref_logp": logp.detach() + noise["ref_logp"],
-            "normalizer": 3.0,
-            "entropy_coef": entropy_coef,
-        }
+        given = {"ref_logp": logp.detach() + noise["ref_logp"], "normalizer": 3.0}
+        given |= {"entropy_coef": entropy_coef}
         given |= {"old_logp": logp.detach() + noise["old_logp"]} if off_policy else {}
         wanted = grpo_loss(logp, mask, advantages, spec, **given, entropy=entropy)
         settings = {**given, **head, "spec": spec, "bias": bias, "rows_per_chunk": 5}
@@ -343,19 +340,10 @@ def test_equals_liger_where_its_formulas_are_trls(loss, level):
     logp = plain(hidden, weight, None, ids, temperature=0.9)[0].detach().float()
     old, ref = (logp + noise[name].float() for name in ("old_logp", "ref_logp"))
     for beta in (0.0, 0.04) if loss != "luspo" else (0.0,):
-        same = {
-            "beta": beta,
-            "epsilon_low": 0.2,
-            "epsilon_high": 0.2,
-            "loss_type": loss,
-            "max_completion_length": 8,
-        }
-        own = {
-            "compiled": False,
-            "use_ref_model": beta != 0,
-            "temperature": 0.9,
-            "use_bias_correction_kl": True,
-        }
+        same = {"beta": beta, "epsilon_low": 0.2, "epsilon_high": 0.2, "loss_type": loss}
+        same |= {"max_completion_length": 8}
+        own = {"compiled": False, "use_ref_model": beta != 0, "temperature": 0.9}
+        own |= {"use_bias_correction_kl": True}
         liger = chunked_loss.LigerFusedLinearGRPOLoss(**same, **own, importance_sampling_level=level)
         given = {"old_per_token_logps": old, "ref_per_token_logps": ref if beta else None}
         given["num_items_in_batch"] = mask.sum()

@@ -28,19 +28,19 @@ def test_what_was_measured_before_a_failure_is_kept_with_the_reason(monkeypatch,
 
 
 @pytest.mark.parametrize(
-    ("program", "reason"),
+    ("program", "limit", "reason"),
     [
-        ("import time; time.sleep(60)", "stopped after its 1 s"),
-        ("import os; os.abort()", "the process ended with -6"),
+        ("import time; time.sleep(60)", 0.1, "stopped after its 0.1 s"),
+        ("import os; os.abort()", 60, "the process ended with -6"),
     ],
 )
 def test_a_step_that_hangs_or_crashes_is_recorded_and_the_next_one_runs(
-    monkeypatch, tmp_path, program, reason
+    monkeypatch, tmp_path, program, limit, reason
 ):
     monkeypatch.setattr(check, "DEVICE", "cuda")  # in a rehearsal nobody is in a hurry
     monkeypatch.setattr(check, "command", lambda name, folder: [sys.executable, "-c", program])
     (tmp_path / "gpu-speed.json").write_text('{"finished": true}')  # of an earlier run
-    check.run_step(check.Step(("speed",), 1, ""), tmp_path)
+    check.run_step(check.Step(("speed",), limit, ""), tmp_path)
     record = read(tmp_path, "speed")
     assert record["error"] == reason and "finished" not in record
 

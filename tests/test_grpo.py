@@ -152,11 +152,8 @@ def test_closed_form_coefficient_equals_autograd(loss, level, off_policy):
 def test_the_clip_by_hand(ratio, advantage, wanted):
     """One token, epsilon 0.2: inside the clip dL/dlogp = -r A; outside, 0 on the side that gains."""
     logp = torch.tensor([[-1.0]], dtype=torch.float64)
-    x = {
-        "mask": logp < 0,
-        "advantages": torch.tensor([advantage]),
-        "old_logp": logp - torch.tensor(ratio).log(),
-    }
+    old = logp - torch.tensor(ratio).log()
+    x = {"mask": logp < 0, "advantages": torch.tensor([advantage]), "old_logp": old}
     got = grpo.coefficients(logp, prepare(x, GRPOSpec()), GRPOSpec()).item()
     assert got == pytest.approx(wanted, rel=1e-6)
 
@@ -194,16 +191,11 @@ def test_padding_and_huge_ratios_are_harmless(loss, level):
 
 def test_wrong_names_and_missing_inputs_are_refused():
     x = toy()
-    for word, arguments in {
-        "ppo": ("ppo",),
-        "level": ("dapo", "batch"),
-        "max_completion_length": ("dr_grpo",),
-    }.items():
+    wrong = {"ppo": ("ppo",), "level": ("dapo", "batch"), "max_completion_length": ("dr_grpo",)}
+    for word, arguments in wrong.items():
         with pytest.raises(ValueError, match=word):
             GRPOSpec(*arguments)
-    for spec, given, word in (
-        (GRPOSpec(beta=0.1), {}, "ref_logp"),
-        (GRPOSpec(), {"old_logp": x["logp"][:, :3]}, "old_logp"),
-    ):
+    wrong = {"ref_logp": (GRPOSpec(beta=0.1), None), "old_logp": (GRPOSpec(), x["logp"][:, :3])}
+    for word, (spec, old) in wrong.items():
         with pytest.raises(ValueError, match=word):
-            grpo_loss(x["logp"], x["mask"], x["advantages"], spec, **given)
+            grpo_loss(x["logp"], x["mask"], x["advantages"], spec, old_logp=old)

@@ -20,43 +20,25 @@ from r1lab.rewards import grade
 from r1lab.scale import DATA, SCALES
 
 BASE = str(DATA / "models" / "tiny-base")
-TURNS = [
-    {"from": "user", "value": "What is 7 times 6?"},
-    {
-        "from": "assistant",
-        "value": "<|begin_of_thought|>\n\nSix sevens.\n\n<|end_of_thought|>\n"
-        "<|begin_of_solution|>It is \\boxed{42}.<|end_of_solution|>",
-    },
-]
+CHAIN = "<|begin_of_thought|>\n\nSix sevens.\n\n<|end_of_thought|>\n"
+CHAIN += "<|begin_of_solution|>It is \\boxed{42}.<|end_of_solution|>"
+TURNS = [{"from": "user", "value": "What is 7 times 6?"}, {"from": "assistant", "value": CHAIN}]
 WORKED = "<think>\nSix sevens.</think>It is \\boxed{42}."
 HEAD = 'def half(x):\n    return x / 2\n\ndef quarter(x):\n    """A fourth of x."""\n'
 CHECK = "def check(candidate):\n    assert candidate(8) == half(4)\n    assert quarter(4) == 1\n"
 BODY = "    return half(half(x))\n"
+# Of each source a row as it is published, and the gold of our row.
 PUBLISHED = {
-    "dapo": ({"prompt": "What is the sum of the first ten odd numbers?", "solution": "100"}, "100"),
-    "stratos": ({"conversations": TURNS}, "42"),
-    "openmath": (
-        {"problem": "What is 7 times 6?", "generated_solution": WORKED, "expected_answer": "42"},
-        "42",
-    ),
-    "gsm8k": (
-        {"question": "How many are 1,000 and 60?", "answer": "<<1000+60=1060>>1060.\n#### 1,060"},
-        "1,060",
-    ),
-    "math_500": (
-        {
-            "problem": "Give the point opposite to $(3, 4)$.",
-            "answer": "(-3,-4)",
-            "subject": "Algebra",
-            "level": 2,
-        },
-        "(-3,-4)",
-    ),
-    "humaneval": (
-        {"prompt": HEAD, "canonical_solution": BODY, "test": CHECK, "entry_point": "quarter"},
-        HEAD + BODY,
-    ),
+    "dapo": {"prompt": "What is the sum of the first ten odd numbers?", "solution": "100"},
+    "stratos": {"conversations": TURNS},
+    "openmath": {"problem": "What is 7 times 6?", "generated_solution": WORKED, "expected_answer": "42"},
+    "gsm8k": {"question": "How many are 1,000 and 60?", "answer": "<<1000+60=1060>>1060.\n#### 1,060"},
+    "math_500": {"problem": "Give the point opposite to $(3, 4)$.", "answer": "(-3,-4)"}
+    | {"subject": "Algebra", "level": 2},
+    "humaneval": {"prompt": HEAD, "canonical_solution": BODY, "test": CHECK, "entry_point": "quarter"},
 }
+GOLD = {"dapo": "100", "stratos": "42", "openmath": "42", "gsm8k": "1,060", "math_500": "(-3,-4)"}
+GOLD |= {"humaneval": HEAD + BODY}
 KEYS = {"id", "prompt", "solution", "domain", "kind", "language", "level", "verifier", "tests", "source"}
 
 
@@ -74,18 +56,17 @@ def load(tmp_path):
 
 @pytest.mark.parametrize("key", SOURCES)
 def test_every_published_format_comes_in_our_keys_with_a_gold_that_verifies(load, key):
-    published, gold = PUBLISHED[key]
-    (row,), dropped = load(key, published)
+    (row,), dropped = load(key, PUBLISHED[key])
     assert set(row) - {"completion"} == KEYS and row["source"] == SOURCES[key].name and not dropped
     assert all(isinstance(value, str) for value in row.values()) and row["language"] == "en"
-    assert row["solution"] == gold
+    assert row["solution"] == GOLD[key]
     assert not grade("<think>x</think><answer>def quarter(x): return 7</answer>", row)
     # The split depends on the prompt alone, however it is printed.
     assert split_of(row["prompt"].replace(" ", "\n ").upper()) == split_of(row["prompt"])
 
 
 def test_humaneval_asks_for_the_function_and_runs_its_checks(load):
-    published, _ = PUBLISHED["humaneval"]
+    published = PUBLISHED["humaneval"]
     (row,), _ = load("humaneval", published)
     assert published["prompt"].strip() in row["prompt"] and row["verifier"] == "code"
     assert grade("<think>x</think><answer>def quarter(x):\n    return x / 4</answer>", row)
@@ -95,7 +76,7 @@ def test_humaneval_asks_for_the_function_and_runs_its_checks(load):
 
 def test_worked_solutions_come_in_our_tags():
     def completion(key, old="", new=""):
-        published = json.loads(json.dumps(PUBLISHED[key][0]).replace(old, new))
+        published = json.loads(json.dumps(PUBLISHED[key]).replace(old, new))
         return parse_completion(SOURCES[key].to_row(published, 0)["completion"])
 
     for key in ("stratos", "openmath"):
@@ -109,7 +90,7 @@ def test_worked_solutions_come_in_our_tags():
 
 
 def test_unsound_rows_are_dropped_and_counted(load):
-    good = PUBLISHED["math_500"][0]
+    good = PUBLISHED["math_500"]
     changes = [
         {},
         {"problem": "  Give THE point opposite\n to $(3, 4)$. "},  # the same question
@@ -124,7 +105,7 @@ def test_unsound_rows_are_dropped_and_counted(load):
 
 
 def test_limit_and_seed(load):
-    published = [PUBLISHED["dapo"][0] | {"prompt": f"Question {n}?"} for n in range(20)]
+    published = [PUBLISHED["dapo"] | {"prompt": f"Question {n}?"} for n in range(20)]
     in_order = [row["prompt"] for row in load("dapo", *published)[0]]
     assert in_order == [row["prompt"] for row in published]
     mixed = [row["prompt"] for row in load("dapo", *published, seed=3)[0]]
@@ -134,8 +115,8 @@ def test_limit_and_seed(load):
 
 @pytest.mark.parametrize("key", PUBLISHED)
 def test_a_renamed_column_and_an_unknown_name_are_named(key):
-    for column in PUBLISHED[key][0]:
-        renamed = {("renamed" if name == column else name): text for name, text in PUBLISHED[key][0].items()}
+    for column in PUBLISHED[key]:
+        renamed = {("renamed" if name == column else name): text for name, text in PUBLISHED[key].items()}
         message = f"row 1 of {SOURCES[key].name} has no '{column}', only .*renamed.*: the data"
         with pytest.raises(ValueError, match=message):
             SOURCES[key].to_row(renamed, 1)
@@ -147,15 +128,14 @@ def test_a_renamed_column_and_an_unknown_name_are_named(key):
 
 # ------------------------------------------------------------------------------------------------ faults of the download
 def test_a_file_that_was_cut_off_names_the_line(load, tmp_path):
-    load("gsm8k", *[PUBLISHED["gsm8k"][0]] * 3)
+    load("gsm8k", *[PUBLISHED["gsm8k"]] * 3)
     whole = (tmp_path / "rows.jsonl").read_bytes()
     (tmp_path / "cut.jsonl").write_bytes(whole[:-20])
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(whole)[:-12])
-    for name, error, message in (
-        ("cut.jsonl", ValueError, r"cut\.jsonl breaks off at line 3 .* load it again"),
-        ("cut.jsonl.gz", ValueError, r"cut\.jsonl\.gz breaks off"),
-        ("none.jsonl", FileNotFoundError, "check the path"),
-    ):
+    faults = {"cut.jsonl": (ValueError, r"cut\.jsonl breaks off at line 3 .* load it again")}
+    faults |= {"cut.jsonl.gz": (ValueError, r"cut\.jsonl\.gz breaks off")}
+    faults |= {"none.jsonl": (FileNotFoundError, "check the path")}
+    for name, (error, message) in faults.items():
         with pytest.raises(error, match=message):
             load_source("gsm8k", file=tmp_path / name)
 
@@ -188,14 +168,14 @@ def answer_with(monkeypatch):
 
 
 def test_the_hub_is_asked_for_the_pinned_revision(answer_with, capsys):
-    requests = answer_with([PUBLISHED["gsm8k"][0]] * 1319)
+    requests = answer_with([PUBLISHED["gsm8k"]] * 1319)
     rows, dropped = load_source("gsm8k")
     revision = SOURCES["gsm8k"].revision
     assert requests == [("openai/gsm8k", "main", {"split": "test", "revision": revision})]
     assert [row["solution"] for row in rows] == ["1,060"] and dropped == {"duplicate": 1318}
     # Only one is not pinned, and loading it says so.
     assert [key for key, source in SOURCES.items() if len(source.revision or "") != 40] == ["openmath"]
-    answer_with([PUBLISHED["openmath"][0]] * SOURCES["openmath"].rows["cot"])
+    answer_with([PUBLISHED["openmath"]] * SOURCES["openmath"].rows["cot"])
     assert next(hub.load_worked_solutions())["solution"] == "42"
     assert "OpenMathReasoning-mini is not pinned to a revision" in capsys.readouterr().out
 
@@ -205,7 +185,7 @@ def test_a_benchmark_is_read_from_its_file_or_is_missing(monkeypatch, load, tmp_
     message = r"no math_500_test\.jsonl is here: put it into data/benchmarks"
     with pytest.raises(FileNotFoundError, match=message):
         hub.load_benchmark("math_500", hub=False)
-    published, gold = PUBLISHED["math_500"]
+    published, gold = PUBLISHED["math_500"], GOLD["math_500"]
     load("math_500", published, published | {"problem": "Another?"})
     (tmp_path / "rows.jsonl").rename(tmp_path / "math_500_test.jsonl")
     assert [row["solution"] for row in hub.load_benchmark("math_500", hub=False)[0]] == [gold, gold]
@@ -220,7 +200,7 @@ LOST = type("RevisionNotFoundError", (Exception,), {})()
 @pytest.mark.parametrize(
     "answer, error, message",
     [
-        ([PUBLISHED["gsm8k"][0]] * 9, ValueError, "gsm8k came with 9 rows of 1319: the download was cut off"),
+        ([PUBLISHED["gsm8k"]] * 9, ValueError, "gsm8k came with 9 rows of 1319: the download was cut off"),
         (OSError(errno.ENOSPC, "No space left"), OSError, "the disk is full: make room for openai/gsm8k"),
         (LOST, ValueError, "openai/gsm8k has no revision 740312"),
         (None, ValueError, "the download of openai/gsm8k is damaged or was cut off"),
@@ -230,7 +210,7 @@ LOST = type("RevisionNotFoundError", (Exception,), {})()
 def test_a_download_that_failed_is_explained(answer_with, tmp_path, answer, error, message):
     if answer is None:  # what the real loader makes of half a file
         path = tmp_path / "rows.parquet"
-        datasets.Dataset.from_list([PUBLISHED["gsm8k"][0]] * 50).to_parquet(path)
+        datasets.Dataset.from_list([PUBLISHED["gsm8k"]] * 50).to_parquet(path)
         cut(path)
         with pytest.raises(Exception) as caught:
             datasets.load_dataset("parquet", data_files=str(path), split="train", cache_dir=str(tmp_path))
@@ -249,11 +229,8 @@ def splits_of(monkeypatch):
         problems._hub_problems.cache_clear()
         monkeypatch.setattr(hub, "load_source", lambda key, seed: (rows, Counter()))
         scale = replace(SCALES["t4"], **({"model": BASE, "max_prompt_tokens": 400} | changes))
-        return {
-            row["prompt"]: split
-            for split in problems.SPLITS
-            for row in problems.load_scale_problems(scale, split)
-        }
+        splits = {split: problems.load_scale_problems(scale, split) for split in problems.SPLITS}
+        return {row["prompt"]: split for split, rows in splits.items() for row in rows}
 
     yield splits_of
     problems._hub_problems.cache_clear()
@@ -266,11 +243,8 @@ def test_a_problem_stays_in_its_split_whatever_else_is_in_the_list(splits_of):
     whole = splits_of(rows)
     assert len(whole) == 400 and set(whole.values()) == set(problems.SPLITS)
     assert splits_of(rows, model=str(DATA / "models" / "tiny-zero"), template="bare") == whole
-    for fewer in (
-        splits_of(rows[101::2]),
-        splits_of(random.Random(0).sample(rows, 150)),
-        splits_of(rows, max_prompt_tokens=130),
-    ):
+    some = splits_of(rows[101::2]), splits_of(random.Random(0).sample(rows, 150))
+    for fewer in (*some, splits_of(rows, max_prompt_tokens=130)):
         assert fewer and fewer.items() <= whole.items()
     more = splits_of([{**base, "prompt": f"New {n}?"} for n in range(200)] + rows)
     assert whole.items() <= more.items()

@@ -5,8 +5,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 SOURCE = Path(__file__).parents[1] / "src" / "r1lab"
 FILES = {
     ".".join(("r1lab", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__"): path
@@ -18,18 +16,8 @@ ELSEWHERE = {
     ("r1lab.unsloth_first", "unsloth"): "it must be imported before anything that the stages import",
     ("r1lab.policy", "peft"): "a LoRA adapter is merged for whoever loads it, also without training",
 }
-LIGHT = (
-    "prompts",
-    "problems",
-    "rewards",
-    "rollouts",
-    "evaluation",
-    "statistics",
-    "self_checks",
-    "files",
-    "recipe",
-    "sampling",
-)
+LIGHT = {"prompts", "problems", "rewards", "rollouts", "evaluation", "statistics"}
+LIGHT |= {"self_checks", "files", "recipe", "sampling"}
 TORCH_ONLY = {"engine": {"torch"}, "kernels": {"torch", "triton"}}
 RECIPE = ("prime", "zero", "cold_start", "reason", "reject", "align", "distill")
 
@@ -92,10 +80,13 @@ def test_only_the_stages_import_trainers():
 
 
 def test_light_modules_load_neither_torch_nor_a_trainer_and_kernels_load_torch_alone():
+    """And triton only where it is used: a machine without it runs everything else."""
     for module in FILES:
         loaded = packages(reached(module, inside_functions=False))
         assert part(module) not in LIGHT or not loaded & {"torch", "transformers", *TRAINERS}, module
-        assert packages(imports(module)) <= TORCH_ONLY.get(part(module), packages(imports(module))), module
+        if part(module) in TORCH_ONLY:
+            assert packages(reached(module)) <= TORCH_ONLY[part(module)], module
+            assert module.endswith("triton") or "triton" not in loaded, module
 
 
 def test_the_package_needs_neither_the_factory_nor_the_tools():
@@ -111,25 +102,12 @@ def test_a_stage_imports_no_later_one():
 
 def test_a_circle_and_a_heavy_import_are_seen(tmp_path, monkeypatch):
     """The reading itself: also inside functions, conditions and class bodies."""
-    for name, text in {
-        "one": "if True:\n    import trl.trainer\ndef f():\n    from r1lab import two",
-        "two": "class A:\n    def g(self):\n        import r1lab.one",
-    }.items():
+    texts = {"one": "if True:\n    import trl.trainer\ndef f():\n    from r1lab import two"}
+    texts |= {"two": "class A:\n    def g(self):\n        import r1lab.one"}
+    for name, text in texts.items():
         (tmp_path / f"{name}.py").write_text(text)
         monkeypatch.setitem(FILES, f"r1lab.{name}", tmp_path / f"{name}.py")
     imports.cache_clear()
     assert "r1lab.one" in reached("r1lab.one") and "r1lab.two" in reached("r1lab.two")
     assert imports("r1lab.one", False) == {"trl.trainer"} and imports("r1lab.two", False) == frozenset()
     imports.cache_clear()
-
-
-@pytest.mark.parametrize(
-    "module", [name for name in FILES if name.startswith(("r1lab.kernels", "r1lab.engine"))]
-)
-def test_kernels_and_engine_import_torch_only(module):
-    """And triton only where it is used: a machine without it runs everything else."""
-    outside = {name.partition(".")[0] for name in reached(module)} - {"r1lab", *sys.stdlib_module_names}
-    assert outside <= {"torch", "triton"}
-    assert module.endswith("triton") or "triton" not in {
-        name for name in reached(module, inside_functions=False)
-    }

@@ -7,24 +7,16 @@ import pytest
 from r1lab.languages import ENGLISH, INDONESIAN, count_function_words, language_share
 
 
-def test_the_sets_are_disjoint():
-    assert not ENGLISH & INDONESIAN
-
-
 @pytest.mark.parametrize(
     ("text", "english", "indonesian"),
     [
         ("<think>First 12+7=19. Then 19-5=14.</think> <answer>14</answer>", 1.0, 0.0),
         ("<think>Pertama 12+7=19. Lalu 19-5=14.</think> <answer>14</answer>", 0.0, 1.0),
         ("<think>First 12+7=19. Lalu 19-5=14.</think> <answer>14</answer>", 0.5, 0.5),
-        (
-            "First then next after that so the answer is wait check not number behind lies honest says",
-            1.0,
-            0.0,
-        ),
+        ("First then next after that so the answer is wait check not number behind lies honest", 1.0, 0.0),
         ("Pertama lalu kemudian selanjutnya jadi jawabannya tunggu cek bukan nomor bohong jujur", 0.0, 1.0),
         ("Jadi jawabannya 14.", 0.0, 1.0),
-        ("LET'S WAIT", 1.0, 0.0),
+        ("LET'S WAIT, HE SAYS", 1.0, 0.0),
         ("let’s wait", 1.0, 0.0),
         ("She pays $5 and then $6, so the total is $11.", 1.0, 0.0),
     ],
@@ -35,19 +27,10 @@ def test_share(text, english, indonesian):
 
 
 NO_EVIDENCE = [
-    *("", "<think></think><answer>14</answer>", "12+7=19", "Ani, Budi", "x = 4", "$if x and y then z$"),
-    *(
-        r"\[ x \text{ if } y \]",
-        r"\( \text{and so} ",
-        "`if x else y`",
-        "```python\nif x:\n    return not y\n```",
-    ),
-    *(
-        "```python\nif not closed and",
-        "def f(x): return 4*x+1 if x%2==0 else 3",
-        "def f(x):\n    if x:\n        return not x\n",
-    ),
-]
+    "", "<think></think><answer>14</answer>", "12+7=19", "Ani, Budi", "x = 4", "$if x and y then z$", "`if x else y`",
+    r"\[ x \text{ if } y \]", r"\( \text{and so} ", "```python\nif x:\n    return not y\n```", "```python\nif not closed and",
+    "def f(x): return 4*x+1 if x%2==0 else 3", "def f(x):\n    if x:\n        return not x\n",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", NO_EVIDENCE)
@@ -58,6 +41,7 @@ def test_no_evidence(text):
 def test_a_function_ends_where_its_indentation_ends_and_another_language_is_refused():
     text = "def f(x):\n    return x if x else 1\nJadi jawabannya itu."
     assert count_function_words(text) == {"en": 0, "id": 3}
+    assert not ENGLISH & INDONESIAN
     with pytest.raises(ValueError, match="choose one of en, id"):
         language_share(text, "fr")
 

@@ -11,19 +11,12 @@ WELL_FORMED = [
     "\n<think>\n3 < 5, so\nyes\n</think>\n<answer>\nyes\n</answer>\n",
 ]
 MALFORMED = [
-    "",
-    "14",
-    "<answer>14</answer>",
-    "<think>7+7=14.</think> 14",
-    "<think></think> <answer>14</answer>",
-    "<think>7+7</think> <answer> </answer>",
-    "<think>7+7</think> <answer>14</answer> done",
-    "so: <think>7+7</think> <answer>14</answer>",
-    "<think>7+7</think> hm <answer>14</answer>",
-    "<answer>14</answer> <think>7+7</think>",
+    "", "14", "<answer>14</answer>", "<think>7+7=14.</think> 14", "<think></think> <answer>14</answer>",
+    "<think>7+7</think> <answer> </answer>", "<think>7+7</think> <answer>14</answer> done",
+    "so: <think>7+7</think> <answer>14</answer>", "<think>7+7</think> hm <answer>14</answer>",
+    "<answer>14</answer> <think>7+7</think>", "<think>a <answer>1</answer></think> <answer>2</answer>",
     "<think>a</think> <answer>1</answer> <think>b</think> <answer>2</answer>",
-    "<think>a <answer>1</answer></think> <answer>2</answer>",
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", WELL_FORMED + MALFORMED)

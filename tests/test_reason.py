@@ -4,9 +4,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from helpers import SMALL, stand_in
+from helpers import SMALL, ScriptedPolicy, stand_in
 
-from r1lab.sampling import Sample
 from r1lab.stages import reason
 from r1lab.stages.checkpoints import RECORD
 from r1lab.stages.reason import reason_rewards, unsolved_problems
@@ -37,17 +36,6 @@ def test_chains_in_one_language_earn_the_same_whatever_their_length():
     assert short < long, "the smoothed reward prefers more words, which is why this stage does not smooth"
 
 
-class Fixed:
-    """A policy that gives the same texts to every problem."""
-
-    def __init__(self, *texts):
-        self.texts = texts
-
-    def generate(self, prompts, *, samples, temperature, seed, max_new_tokens):
-        assert samples == len(self.texts)
-        return [[Sample(text, 10, False) for text in self.texts] for _ in prompts]
-
-
 @pytest.mark.parametrize(
     ("texts", "kept"),
     [
@@ -59,16 +47,16 @@ class Fixed:
 )
 def test_only_what_is_solved_every_time_is_dropped(texts, kept):
     problems = [{"prompt": "1+2?", "language": "en", "solution": s, "verifier": "math"} for s in ("3", "7")]
-    assert [p["solution"] for p in unsolved_problems(Fixed(*texts), problems, SMALL)] == kept
+    policy = ScriptedPolicy({"1+2?": ("", texts)})
+    assert [p["solution"] for p in unsolved_problems(policy, problems, SMALL)] == kept
+    assert policy.calls[0][1]["samples"] == len(texts)
 
 
 def test_a_step_starts_from_the_cold_start_and_leaves_a_card(tmp_path, monkeypatch):
     monkeypatch.setattr(reason, "CANDIDATES", 6)
     monkeypatch.setattr(reason, "CHECKED", 4)
-    folders, scale = (
-        {"cold_start": stand_in(tmp_path / "cold_start", "cold_start")},
-        replace(SMALL, max_completion_tokens=24),
-    )
+    folders = {"cold_start": stand_in(tmp_path / "cold_start", "cold_start")}
+    scale = replace(SMALL, max_completion_tokens=24)
     run = train_stage("reason", scale, tmp_path / "out", folders=folders, max_steps=1, save_strategy="no")
     assert ["rewards/language_consistency/mean" in row for row in run["history"] if "reward" in row] == [True]
     record = json.loads((tmp_path / "out" / RECORD).read_text())

@@ -68,11 +68,8 @@ def test_the_mixture_holds_its_share_of_plain_replies_and_of_refusals():
     assert counts == {kind: round(100 * share) for kind, share in reject.KINDS.items()}
     poor = {r["poor"] for r in prompts} - {r["good"] for r in prompts}
     assert not any(r["completion"] in poor for r in rows)
-    assert (
-        rows
-        == reject.mixture(chosen, prompts, seed=0, share=0.2)
-        != reject.mixture(chosen, prompts, seed=1, share=0.2)
-    )
+    again, other = (reject.mixture(chosen, prompts, seed=seed, share=0.2) for seed in (0, 1))
+    assert rows == again != other
     assert len(reject.mixture(chosen, prompts, share=0.0)) == 400
 
 
@@ -105,9 +102,8 @@ def test_an_interrupted_run_uses_the_pool_it_had_sampled(tmp_path, sampler, monk
     first = rows(seed=0, resume=False)
     assert rows(seed=0, resume=True) == first and sampler.calls == 1
     # The variants choose other rows of the same pool.
-    reasoning, random = (
-        rows(0, True, **STAGES["reject"].variants[f"reject-{v}"]) for v in ("reasoning", "random")
-    )
+    variants = (STAGES["reject"].variants[f"reject-{name}"] for name in ("reasoning", "random"))
+    reasoning, random = (rows(0, True, **options) for options in variants)
     assert all(TAGS[0] in row["completion"] for row in reasoning) and len(reasoning) < len(first)
     assert random != first and len(random) == len(first) and sampler.calls == 1
     # The pool of another run is no pool of this one.

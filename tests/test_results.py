@@ -1,20 +1,9 @@
 """The committed runs: they are stored by column, read back whole, and fill the tables of the course."""
 
 import pytest
-from bench_stages import CARD_COLUMNS, fill
+from bench_stages import fill
 
-from r1lab.evaluation import table
-from r1lab.results import (
-    SEED_COLUMNS,
-    load_run,
-    load_seeds,
-    run_path,
-    save_run,
-    seeds_table,
-    stages_table,
-    table_so_far,
-)
-from r1lab.scale import DATA
+from r1lab.results import SEED_COLUMNS, load_run, run_path, save_run, seeds_table, table_so_far
 
 
 def test_a_run_is_stored_by_column_and_read_back_whole(tmp_path):
@@ -29,30 +18,15 @@ def test_a_run_that_is_not_there_names_the_command(tmp_path):
         load_run("reason", folder=tmp_path)
 
 
-def test_the_table_grows_stage_by_stage():
+def test_the_table_grows_stage_by_stage_and_that_of_seeds_shows_each_seed():
     assert len(table_so_far("base").splitlines()) == 3
     grown = table_so_far("zero").splitlines()
     assert len(grown) == 4 and grown[-1].startswith("| R1-Zero | ")
     with pytest.raises(ValueError, match="no stage is called 'sft'"):
         table_so_far("sft")
-
-
-def test_the_table_of_seeds_shows_each_seed():
-    line = seeds_table({"zero": "R1-Zero"}).splitlines()[-1]
-    label, *cells = line.strip("| ").split(" | ")
+    label, *cells = seeds_table({"zero": "R1-Zero"}).splitlines()[-1].strip("| ").split(" | ")
     assert label == "R1-Zero"
     assert [len(cell.partition(" \\| ")[2].split(", ")) for cell in cells] == [3] * len(SEED_COLUMNS)
-
-
-def test_the_readme_and_the_card_print_the_measured_numbers():
-    readme = (DATA.parent / "README.md").read_text()
-    reports = {"base": load_run("base")["report"]}
-    for run in load_seeds("zero"):
-        reports[f"zero, seed {run['seed']}"] = run["report"]
-    assert table(reports) in readme and stages_table() in readme
-    card = (DATA / "models" / "tiny-base" / "README.md").read_text()
-    for rows in (None, "domain", "level"):
-        assert table({"tiny-base": reports["base"]}, rows=rows, columns=CARD_COLUMNS) in card
 
 
 def test_fill_replaces_only_what_lies_between_the_comments(tmp_path):

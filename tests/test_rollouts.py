@@ -1,7 +1,7 @@
 """Prompts become graded completions in one place: what it asks of the policy, and what it returns."""
 
 import pytest
-from scripted_policy import ScriptedPolicy
+from helpers import ScriptedPolicy
 
 from r1lab.prompts import render_prompt
 from r1lab.rollouts import add_grades, sample_and_grade, sample_completions

@@ -14,10 +14,8 @@ def test_self_checks_are_found_and_other_words_are_not():
 
 
 def test_check_outcomes():
-    text = (
-        "First 19-5=13. Wait, check: 19-5=14. Lalu 14*2=28. Tunggu, cek: 14*2=28. "
-        "Then 28/4=7. Wait, check: 28/4=6. Next 7+1=9. Wait, check: 7+1=9."
-    )
+    text = "First 19-5=13. Wait, check: 19-5=14. Lalu 14*2=28. Tunggu, cek: 14*2=28. "
+    text += "Then 28/4=7. Wait, check: 28/4=6. Next 7+1=9. Wait, check: 7+1=9."
     assert check_outcomes(text) == {"repaired": 1, "confirmed": 1, "spoiled": 1, "missed": 1}
     assert check_outcomes("Wait, check: Ani lies.") == dict.fromkeys(check_outcomes(""), 0)
     assert count_checks([f"First {'9' * 5000}+1=2."])["sums"] == 0  # too long for Python to read

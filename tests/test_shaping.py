@@ -39,9 +39,7 @@ def test_prefilled_think_is_an_option():
     for name in ("format", "tag_count"):
         assert one(name, "a</think><answer>b</answer>", options={"prefilled_think": True}) == 1.0
         assert one(name, "a</think><answer>b</answer>") < 1.0
-    text = (
-        "Step 1: count all the eggs first\nStep 2: add the rest of them\nStep 3: and there they are</think>"
-    )
+    text = "Step 1: count all the eggs\nStep 2: add the rest of them\nStep 3: and there they are</think>"
     assert one("reasoning_steps", text, options={"prefilled_think": True}) == 1.0
     assert one("reasoning_steps", text) == 0.0
 
@@ -90,12 +88,9 @@ def test_cosine_at_its_three_points_and_beyond():
     """By hand: cos 0 = 1, cos pi/2 = 0, cos pi = -1, so the ends and the middle of each half."""
     reward = make_reward("cosine", max_len=100)
     ids = [[0] * n for n in (0, 50, 100, 200, 10_000)]
-    assert reward([RIGHT] * 5, solution=["14"] * 5, completion_ids=ids) == pytest.approx(
-        [1, 0.75, 0.5, 0.5, 0.5]
-    )
-    assert reward([WRONG] * 5, solution=["14"] * 5, completion_ids=ids) == pytest.approx(
-        [-1, -0.75, -0.5, -0.5, -0.5]
-    )
+    for text, sign in ((RIGHT, 1), (WRONG, -1)):
+        scores = reward([text] * 5, solution=["14"] * 5, completion_ids=ids)
+        assert scores == pytest.approx([sign * score for score in (1, 0.75, 0.5, 0.5, 0.5)])
     assert reward([RIGHT, WRONG], solution=["", None], completion_ids=ids[:2]) == [None, None]
 
 
@@ -104,18 +99,22 @@ def test_cosine_keeps_its_order(max_len, lengths):
     lengths.sort()
     reward = make_reward("cosine", max_len=max_len)
     ids = [[0] * n for n in lengths]
-    right = reward([RIGHT] * len(ids), solution=["14"] * len(ids), completion_ids=ids)
-    wrong = reward([WRONG] * len(ids), solution=["14"] * len(ids), completion_ids=ids)
+    columns = {"solution": ["14"] * len(ids), "completion_ids": ids}
+    right, wrong = (reward([text] * len(ids), **columns) for text in (RIGHT, WRONG))
     assert right == sorted(right, reverse=True) and wrong == sorted(wrong) and min(right) > max(wrong)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{"max_len": 0}, {"max_len": 9, "min_value_correct": -0.5}, {"max_len": 9, "max_value_correct": 0.1}],
-)
-def test_cosine_refuses_options_that_pay_for_being_wrong(options):
-    with pytest.raises(ValueError):
-        make_reward("cosine", **options)
+REFUSED = [
+    ("cosine", {"max_len": 0}), ("cosine", {"max_len": 9, "min_value_correct": -0.5}), ("cosine", {"max_len": 9, "max_value_correct": 0.1}),
+    ("soft_overlong", {"max_len": 100, "cache": -1}), ("soft_overlong", {"max_len": 100, "cache": 101}), ("accuracy", {"locale": "fr"}),
+    ("repetition_penalty", {"n": 0}), ("repetition_penalty", {"max_penalty": 0.5}), ("repetition_penalty", {"max_penalty": -math.inf}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options"), REFUSED)
+def test_options_that_no_formula_allows_are_refused(name, options):
+    with pytest.raises(ValueError, match=list(options)[-1]):
+        make_reward(name, **options)
 
 
 # --------------------------------------------------------------------------------------------------- length
@@ -127,11 +126,9 @@ def test_length_compares_within_a_prompt_only():
     reward = make_reward("length")
     scores = reward(texts, prompts=prompts, completion_ids=ids, solution=["14"] * 5)
     assert scores == [0.5, 0.0, -0.5, 0.5, -0.5]
-    assert reward(texts[:2], prompts=["p", "p"], completion_ids=[[0], [0]], solution=["14"] * 2) == [0.0, 0.0]
-    shortest_wrong = reward(
-        [WRONG, RIGHT], prompts=["p", "p"], completion_ids=[[0], [0] * 9], solution=["14"] * 2
-    )
-    assert shortest_wrong == [0.0, -0.5]
+    columns = {"prompts": ["p", "p"], "solution": ["14"] * 2}
+    assert reward(texts[:2], completion_ids=[[0], [0]], **columns) == [0.0, 0.0]
+    assert reward([WRONG, RIGHT], completion_ids=[[0], [0] * 9], **columns) == [0.0, -0.5]
 
 
 # --------------------------------------------------------------------------------------------- soft overlong
@@ -141,13 +138,9 @@ def test_soft_overlong_is_equation_13():
     reward = make_reward("soft_overlong", max_len=100, cache=20)
     ids = [[0] * n for n in (0, 80, 81, 90, 99, 100, 101, 5000)]
     assert reward([""] * 8, completion_ids=ids) == pytest.approx([0, 0, -0.05, -0.5, -0.95, -1, -1, -1])
-    assert make_reward("soft_overlong", max_len=100, cache=0)(
-        [""] * 2, completion_ids=[[0] * 100, [0] * 101]
-    ) == [0.0, -1.0]
+    abrupt = make_reward("soft_overlong", max_len=100, cache=0)
+    assert abrupt([""] * 2, completion_ids=[[0] * 100, [0] * 101]) == [0.0, -1.0]
     assert make_reward("soft_overlong", max_len=20_480).cache == 4096
-    for cache in (-1, 101):
-        with pytest.raises(ValueError, match="between 0 and max_len"):
-            make_reward("soft_overlong", max_len=100, cache=cache)
 
 
 # ------------------------------------------------------------------------------------------------ repetition
@@ -157,9 +150,7 @@ def test_repetition_is_the_share_of_ngrams_seen_before():
     reward = make_reward("repetition_penalty", n=3)
     ids = [[1, 2, 3, 4, 5], [1, 2, 3, 1, 2, 3], [7] * 10, [1, 2], []]
     assert reward([""] * 5, completion_ids=ids) == pytest.approx([0, -1 / 4, -7 / 8, 0, 0])
-    assert all(
-        math.copysign(1, value) == 1 for value in reward([""], completion_ids=[[1, 2]])
-    )  # no -0.0 in a log
+    assert math.copysign(1, reward([""], completion_ids=[[1, 2]])[0]) == 1  # no -0.0 in a log
     assert one("repetition_penalty", "so it is so it is so it is") == pytest.approx(-4 / 7)
     assert one("repetition_penalty", "SO it is so IT is") == pytest.approx(-1 / 4)
     assert one("repetition_penalty", "哈" * 12) == pytest.approx(-9 / 10)  # no spaces: by character
@@ -170,12 +161,6 @@ def test_loops_that_count_are_loops_when_digits_are_masked():
     assert one("repetition_penalty", loop) == 0.0
     assert one("repetition_penalty", loop, options={"mask_digits": True}) == pytest.approx(-55 / 58)
     assert one("repetition_penalty", loop, options={"mask_digits": True}, completion_ids=[1, 2, 3]) < -0.9
-
-
-@pytest.mark.parametrize("options", [{"n": 0}, {"max_penalty": 0.5}, {"max_penalty": -math.inf}])
-def test_repetition_refuses_options_that_would_pay(options):
-    with pytest.raises(ValueError):
-        make_reward("repetition_penalty", **options)
 
 
 # -------------------------------------------------------------------------------------------------- language
@@ -190,11 +175,9 @@ def test_language_by_hand():
 
 
 def test_the_target_language_comes_from_the_column_else_from_the_question():
-    said = format_completion("Pertama itu 19.", "19")
-    asked = [
-        {"role": "system", "content": "You will be asked a question."},
-        {"role": "user", "content": "Berapa telur yang ada?"},
-    ]
+    said, roles = format_completion("Pertama itu 19.", "19"), ("system", "user")
+    texts = ("You will be asked a question.", "Berapa telur yang ada?")
+    asked = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
     assert one("language_consistency", said, prompts=asked) == 3 / 4
     assert one("language_consistency", said, prompts="How many eggs are there?") == 1 / 4
     assert one("language_consistency", said, prompts=asked, language="en") == 1 / 4
@@ -235,15 +218,8 @@ def test_countdown_options_and_problems_that_do_not_read():
     assert one("countdown", text, numbers=[2, 3, 4], target=12) == 0.0
     assert one("countdown", text, numbers=[2, 3, 4], target=12, options={"use_all": False}) == 1.0
     assert one("countdown", "so 3*4", numbers=[3, 4], target=12) == 0.0
-    for numbers, target in (
-        (None, 12),
-        ([], 12),
-        ([3, 4], None),
-        ("three", 12),
-        ([3, 4.5], 12),
-        ([3, 4], [1, 2]),
-        ({}, 1),
-    ):
+    unread = [(None, 12), ([], 12), ([3, 4], None), ("three", 12), ([3, 4.5], 12), ([3, 4], [1, 2]), ({}, 1)]
+    for numbers, target in unread:
         assert one("countdown", text, numbers=numbers, target=target) is None
 
 
@@ -266,10 +242,8 @@ KNIGHTS = [
 
 @pytest.mark.parametrize(("answer", "expected"), KNIGHTS)
 def test_knights_and_knaves_all_or_nothing(answer, expected):
-    assert (
-        one("logic", format_completion("x", answer), solution="Ani is a knight, and Budi is a knave")
-        == expected
-    )
+    solution = "Ani is a knight, and Budi is a knave"
+    assert one("logic", format_completion("x", answer), solution=solution) == expected
 
 
 def test_several_people_may_share_a_role():
@@ -277,27 +251,15 @@ def test_several_people_may_share_a_role():
         "ani": "knight", "budi": "knight", "citra": "knight", "dewi": "knave",
     }  # fmt: skip
     assert read_roles("Ani, Budi is a knight") is None and read_roles("Ani is a knight, Budi") is None
-    assert (
-        one(
-            "logic",
-            "So the answer is: Ani is a knight.",
-            solution="Ani is a knight",
-            options={"require_tags": False},
-        )
-        == 1.0
-    )
+    text, options = "So the answer is: Ani is a knight.", {"require_tags": False}
+    assert one("logic", text, solution="Ani is a knight", options=options) == 1.0
 
 
 def test_an_order_is_read_in_order():
-    for answer, expected in (
-        ("Ani > Budi > Citra", 1),
-        ("Citra<Budi<Ani", 1),
-        ("Citra > Budi > Ani", 0),
-        ("Ani > Budi", 0),
-        ("Ani, Budi, Citra", 0),
-        ("Ani > Citra < Budi", 0),
-    ):
-        assert one("logic", format_completion("x", answer), solution="Ani > Budi > Citra") == expected
+    wrong = ("Citra > Budi > Ani", "Ani > Budi", "Ani, Budi, Citra", "Ani > Citra < Budi")
+    for answer in ("Ani > Budi > Citra", "Citra<Budi<Ani", *wrong):
+        paid = one("logic", format_completion("x", answer), solution="Ani > Budi > Citra")
+        assert paid == (answer not in wrong), answer
     assert read_order(None) is read_order("> Ani") is read_order("Ani") is None
 
 
@@ -323,8 +285,6 @@ def test_locale_is_an_option_and_a_column():
     assert one("accuracy", text, solution="1000", options={"locale": "id"}) == 1.0
     assert one("accuracy", text, solution="1000", locale="en", options={"locale": "id"}) == 0.0
     assert one("accuracy", text, solution="1000", locale="id") == 1.0
-    with pytest.raises(ValueError, match="unknown locale 'fr'"):
-        make_reward("accuracy", locale="fr")
 
 
 # -------------------------------------------------------------------------------------------------- proxies

@@ -66,8 +66,8 @@ def test_majority(answers, verdicts, k, share):
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
-        *((wilson_interval, arguments, "no proportion") for arguments in [(1, 0), (-1, 5), (6, 5)]),
-        *((pass_at_k, nck, "undefined") for nck in [(4, 5, 1), (4, 1, 5), (4, 1, 0), (4, -1, 1)]),
+        *((wilson_interval, values, "no proportion") for values in [(1, 0), (-1, 5), (6, 5)]),
+        *((pass_at_k, values, "undefined") for values in [(4, 5, 1), (4, 1, 5), (4, 1, 0), (4, -1, 1)]),
         *(
             (bootstrap_interval, pair, "positive count")
             for pair in [([], []), ([1], [1, 2]), ([1, 2], [1, 0])]

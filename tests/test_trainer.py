@@ -76,11 +76,8 @@ def train(trainer_class, model, tokenizer, folder, lora=False, **changes):
 
 CASES = {
     "full, tied": {"tied": True, "max_steps": 3},
-    "full, untied, accumulated, off-policy, KL, entropy bonus": {
-        "tied": False,
-        "gradient_accumulation_steps": 2,
-    }
-    | {"steps_per_generation": 4, "num_iterations": 2, "beta": 0.04, "entropy_coef": 0.02},
+    "full, untied, accumulated, off-policy, KL, entropy bonus": {"tied": False, "entropy_coef": 0.02}
+    | {"gradient_accumulation_steps": 2, "steps_per_generation": 4, "num_iterations": 2, "beta": 0.04},
     "LoRA, tied, KL": {"tied": True, "lora": True, "beta": 0.04},
     "LoRA, untied, sequence level": {"tied": False, "lora": True, "importance_sampling_level": "sequence"}
     | {"num_iterations": 2, "loss_type": "grpo"},

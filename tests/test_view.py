@@ -66,9 +66,8 @@ def test_bars_and_points_are_the_numbers_of_the_reports():
     assert sorted(bar.get_height() for bar in ax.patches) == [0.3, 0.8, 0.8]
     assert [label.get_text() for label in ax.get_xticklabels()] == ["arithmetic", "logic"]
     (ax,) = view.plot_distributions({"accuracy": [1.0, 0.0, 0.0, None, 0.0]}).axes
-    assert [bar.get_height() for bar in ax.patches if bar.get_height()] == [0.75, 0.25], (
-        "shares of the graded"
-    )
+    shares = [bar.get_height() for bar in ax.patches if bar.get_height()]
+    assert shares == [0.75, 0.25], "of the graded"
     (ax,) = view.plot_lines([0, 1, 2], {"right": [1, 2, 3]}, xlabel="tokens").axes
     assert list(ax.lines[0].get_ydata()) == [1, 2, 3] and ax.get_xlabel() == "tokens"
 
@@ -89,9 +88,6 @@ def test_bars_and_points_are_the_numbers_of_the_reports():
 def test_what_cannot_be_drawn_is_named(draw, message):
     with pytest.raises(ValueError, match=message):
         draw()
-
-
-# ------------------------------------------------------------------------------------------------ reports
 
 
 # --------------------------------------------------------------------------------------------- live figure
@@ -144,19 +140,20 @@ def test_all_text_is_escaped_and_tags_balance_and_nothing_is_loaded():
     assert not [word for word in ("http", "url(", "<script", "@import") if word in whole]
 
 
+WHOLE = (
+    '<span class="think">3=1. <span class="check">Wait, check:</span> 3=3.</span><span class="tag">&lt;/think&gt;</span>'
+    ' <span class="tag">&lt;answer&gt;</span><span class="answer">14</span>'
+)
+
+
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        (
-            {"completion": "<think>3=1. Wait, check: 3=3.</think> <answer>14</answer>"},
-            '<span class="think">3=1. <span class="check">Wait, check:</span> 3=3.</span>'
-            '<span class="tag">&lt;/think&gt;</span> <span class="tag">&lt;answer&gt;</span>'
-            '<span class="answer">14</span>',
-        ),
+        ({"completion": "<think>3=1. Wait, check: 3=3.</think> <answer>14</answer>"}, WHOLE),
         ({"completion": "<think>First 1+1=2"}, '<span class="think">First 1+1=2</span>'),
         (
             {"rewards": {"accuracy": 1.0, "code": None}},
-            'good">accuracy 1</span> <span class="badge ">code not graded',
+            'good">accuracy 1</span> <span class="badge ">code not',
         ),
         ({"advantage": -0.7}, '<span class="badge bad strong">advantage -0.70</span>'),
         ({"truncated": True}, "token limit"),
@@ -174,9 +171,6 @@ def test_before_and_after_stand_side_by_side():
     assert body.count("accuracy 1") == 1 and body.count("token limit") == 1
     with pytest.raises(ValueError, match="needs `completion`"):
         show_traces([{"prompt": "p", "before": "7"}])
-
-
-# ------------------------------------------------------------------------------------------------- rewards
 
 
 def test_the_progress_line_counts_from_where_a_resumed_run_goes_on():

@@ -16,9 +16,8 @@ ROOT = Path(__file__).parents[1]
 def run(*words, folder, **environment) -> str:
     """What the command prints when this Python runs it in `folder`."""
     environment = {name: value for name, value in os.environ.items() if name != "R1LAB_OUTPUT"} | environment
-    done = subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, *words]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
 
@@ -30,9 +29,8 @@ def installed(tmp_path_factory):
     # A copy, because files of an earlier build in build/ would get into the wheel.
     checkout = home / "checkout"
     for name in ("src", "data"):
-        shutil.copytree(
-            ROOT / name, checkout / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")
-        )
+        ignored = shutil.ignore_patterns("*.egg-info", "__pycache__")
+        shutil.copytree(ROOT / name, checkout / name, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, checkout)
     pip = ("-m", "pip", "--disable-pip-version-check", "wheel", "-q", "--no-deps", "--no-build-isolation")

@@ -98,14 +98,8 @@ def test_every_reward_that_a_trainer_gets_can_be_pickled(tmp_path, monkeypatch):
     rewards["reward_funcs"] += [*zero_rewards()["reward_funcs"][-2:], restricted]
     rewards["reward_weights"] += [0.0, 0.0, 1.0]
     make_grpo_trainer(SMALL, tmp_path, dataset=None, rewards=rewards)
-    columns = {
-        "solution": "14",
-        "tests": "",
-        "numbers": [14],
-        "target": 14,
-        "language": "en",
-        "verifier": "math",
-    }
+    columns = {"solution": "14", "tests": "", "numbers": [14], "target": 14}
+    columns |= {"language": "en", "verifier": "math"}
     batch = {name: [value] * 2 for name, value in columns.items()}
     batch |= {"completions": ["<think>a</think> <answer>14</answer>", ""], "prompts": ["?"] * 2}
     functions = made[0]["reward_funcs"]

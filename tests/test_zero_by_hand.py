@@ -41,28 +41,26 @@ def test_the_settings_are_those_of_the_stage(by_hand):
 @pytest.fixture(scope="module")
 def trl_step(tmp_path_factory):
     """One step of TRL's trainer from START: (trainer after it, prompts, completions, their rows, advantages)."""
-    seen, folder = {}, tmp_path_factory.mktemp("trl")
+    seen, folder = [], tmp_path_factory.mktemp("trl")
     settings = {"max_steps": 1, "warmup_steps": 0, "save_strategy": "no", "seed": 3, "adam_epsilon": EPSILON}
     scale = replace(SCALES["tiny"], groups=4, max_completion_tokens=64)
     trainer = make_zero_trainer(scale, folder, model=find_model(START), **settings)
     score = trainer._generate_and_score_completions
-    trainer._generate_and_score_completions = lambda inputs: (
-        seen.update(rows=inputs, batch=score(inputs)) or seen["batch"]
-    )
+    trainer._generate_and_score_completions = lambda rows: seen.extend((rows, score(rows))) or seen[1]
     trainer.train()
-    batch = seen["batch"]
+    rows, batch = seen
 
     def without_padding(name):
         pairs = zip(batch[f"{name}_ids"], batch[f"{name}_mask"], strict=True)
         return [ids[mask.bool()] for ids, mask in pairs]
 
     prompts = [ids.tolist() for ids in without_padding("prompt")]
-    return trainer, prompts, without_padding("completion"), seen["rows"], batch["advantages"]
+    return trainer, prompts, without_padding("completion"), rows, batch["advantages"]
 
 
 def test_rewards_and_advantages_are_trls(by_hand, trl_step):
-    _, _, completions, rows, advantages = trl_step
-    tokenizer = trl_step[0].processing_class
+    trainer, _, completions, rows, advantages = trl_step
+    tokenizer = trainer.processing_class
     rewards = by_hand.grade(tokenizer.batch_decode(completions, skip_special_tokens=True), rows)
     assert rewards.unique().numel() > 1
     assert torch.allclose(by_hand.compare_with_group(rewards), advantages, atol=1e-6)

@@ -160,23 +160,33 @@ def fill(path: Path, name: str, text: str) -> None:
     path.write_text(f"{head}{opening}{comment}-->\n{text}\n{closing}{tail}", encoding="utf-8")
 
 
-def fill_readme() -> None:
-    """Write the two tables of results into the README."""
+def readme_tables() -> dict[str, str]:
+    """The two tables of results in the README, by the names of their places."""
     from r1lab.evaluation import table
     from r1lab.results import load_run, load_seeds, stages_table
 
     reports = {"base": load_run("base")["report"]}
     reports |= {f"zero, seed {run['seed']}": run["report"] for run in load_seeds("zero")}
-    fill(DATA.parent / "README.md", "results", table(reports))
-    fill(DATA.parent / "README.md", "stages", stages_table())
+    return {"results": table(reports), "stages": stages_table()}
+
+
+def fill_readme() -> None:
+    """Write the two tables of results into the README."""
+    for name, text in readme_tables().items():
+        fill(DATA.parent / "README.md", name, text)
+
+
+def card_tables(name: str, report: dict) -> str:
+    """The evaluation of a base model as its card shows it."""
+    from r1lab.evaluation import table
+
+    tables = [table({name: report}, rows=rows, columns=CARD_COLUMNS) for rows in (None, "domain", "level")]
+    return "\n\n".join(tables)
 
 
 def fill_card(name: str, report: dict) -> None:
     """Write the evaluation of a base model into its card."""
-    from r1lab.evaluation import table
-
-    tables = [table({name: report}, rows=rows, columns=CARD_COLUMNS) for rows in (None, "domain", "level")]
-    fill(DATA / "models" / name / "README.md", "evaluation", "\n\n".join(tables))
+    fill(DATA / "models" / name / "README.md", "evaluation", card_tables(name, report))
 
 
 def main_ship(argv: list[str]) -> None:

@@ -13,6 +13,7 @@ from itertools import zip_longest
 from pathlib import Path
 from urllib.parse import unquote
 
+import bench_stages
 import check_talk
 import course
 import nbformat
@@ -21,6 +22,7 @@ from exercises import FOLDER as COPIES
 from exercises import learner_copy
 
 from r1lab import __version__, cli
+from r1lab.results import load_run
 
 LISTED = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
 FILES = [ROOT / name for name in LISTED.splitlines() if (ROOT / name).is_file()]
@@ -150,6 +152,16 @@ def check_readme() -> Iterator[str]:
         yield f"CITATION.cff is not of version {__version__}"
 
 
+def check_tables() -> Iterator[str]:
+    """README and the card of the base model print the tables that data/runs gives."""
+    card = bench_stages.card_tables("tiny-base", load_run("base")["report"])
+    places = [(ROOT / "data" / "models" / "tiny-base" / "README.md", "evaluation", card)]
+    places += [(ROOT / "README.md", *item) for item in bench_stages.readme_tables().items()]
+    for path, name, text in places:
+        if text not in read(path):
+            yield f"{named(path)}: the table {name!r} is not that of data/runs: run `make bench-stages`"
+
+
 def check_voice() -> Iterator[str]:
     """The rules of style that a pattern can check. Not run by default: the texts do not keep them yet."""
     for path in DOCUMENTS:
@@ -198,6 +210,7 @@ DEFAULT = {
     "commands": check_commands,
     "languages": check_languages,
     "readme": check_readme,
+    "tables": check_tables,
     "notebooks": check_notebooks,
     "slides": check_talk.check_slides,
     "numbers": check_talk.check_numbers,
