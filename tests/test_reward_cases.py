@@ -8,6 +8,7 @@ import pytest
 
 from r1lab.prompts import format_completion
 from r1lab.rewards import accuracy, make_reward
+from r1lab.rewards.answers import reading
 from r1lab.rewards.verify.symbolic import SymbolicVerifier
 
 DATA = Path(__file__).with_name("data")
@@ -44,23 +45,26 @@ def test_neighbours_of_reported_cases_are_graded_as_mathematics_has_it():
     assert [row for row in rows if judge(row) != float(row["equal"])] == []
 
 
-@pytest.mark.parametrize(
-    ("gold", "text", "right"),
-    [
-        ("2", "So it is $x^2$.", False),
-        ("2", r"The answer is $\log 2$.", False),
-        ("2", r"It is $\frac{1+\sqrt{5}}{2}$", False),
-        ("7", "$n+7$", False),
-        ("7", r"the answer is $2\pi+7$", False),
-        ("7", "x = 3 or x = 7", False),
-        ("7", "With $x^2$ we get 7.", True),
-        ("7", "We get $3+4=7$.", True),
-        ("7", "$7$", True),
-        ("5", "It costs $2 and $5.", True),
-    ],
-)
-def test_the_last_number_of_a_formula_is_not_the_answer_of_a_text_without_tags(gold, text, right):
-    assert make_reward("accuracy", require_tags=False)([text], solution=[gold]) == [float(right)]
+def test_an_answer_without_tags_is_the_whole_formula_that_the_text_states():
+    rows, reward = read("untagged.jsonl"), make_reward("accuracy", require_tags=False, budget_s=60.0)
+    assert [
+        row for row in rows if reward([row["text"]], solution=[row["gold"]]) != [float(row["right"])]
+    ] == []
+
+
+def test_no_hostile_text_slows_the_reading_of_an_answer_without_tags():
+    """A formula of one long word took seconds for 25 letters, twice as many for each further one."""
+    texts = ["".join(text * times for text, times in row["parts"]) for row in HOSTILE]
+    texts += [
+        f"So it ={piece * 400} = x" for piece in ("1a", "1", "1aa", "1^", "1!", "x+", "(1)", "1 ", "\\pi")
+    ]
+    texts += [f"So it =1{'a' * 400} = x"]
+    for number in (True, False):
+        for text in texts:
+            start = time.monotonic()
+            reading.spoken_answer(text, number=number)
+            reading.stated_answer(text, number=number, several=not number)
+            assert time.monotonic() - start < 5.0, text[:80]
 
 
 REPORTED = read("reported.jsonl")

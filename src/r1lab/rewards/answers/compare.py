@@ -9,7 +9,7 @@ import re
 from fractions import Fraction
 
 from r1lab.rewards.answers import lists
-from r1lab.rewards.answers.gold import KINDS, Gold
+from r1lab.rewards.answers.gold import KINDS, Gold, read_gold
 from r1lab.rewards.answers.intervals import Intervals, split_top
 from r1lab.rewards.answers.latex import too_costly
 from r1lab.rewards.answers.normalise import normalise, read_words
@@ -44,6 +44,9 @@ def compare(gold: Gold, answer: str, *, require_simplified: bool = False) -> boo
     if not answer or too_costly(answer) or not _brackets_match(answer):
         return False
     locale = "id" if re.search(r"(?<![A-Za-z])Rp", answer) else gold.locale
+    if (verdict := _compare_rounded(gold, answer, locale, require_simplified)) is not None:
+        return verdict
+    answer = answer.replace("\\approx", "=")
     if gold.kind == "number" and (spelled := read_words(answer)) is not None:
         answer = str(spelled)  # before the "and" of "one hundred and five" is taken for a hedge
     if not gold.several and (
@@ -65,6 +68,10 @@ def compare(gold: Gold, answer: str, *, require_simplified: bool = False) -> boo
         value = KINDS[gold.kind].read(answer, locale)
         if value is None and gold.kind in ("time", "order"):
             return False
+        # A ratio of two is a number, too: 2/3 is 2:3.
+        if value is None and gold.kind == "ratio":
+            parts = gold.value.parts
+            return len(parts) == 2 and compare(read_gold(str(parts[0] / parts[1]), "en"), answer)
         if value is None and _other_brackets(gold, answer):
             return False
         verdict = None if value is None else KINDS[gold.kind].same(gold.value, value)
@@ -98,6 +105,50 @@ def _other_brackets(gold: Gold, answer: str) -> bool:
         and isinstance(other, lists.List)
         and other.brackets in ("{", "")
     )
+
+
+MOST_DECIMALS = 12  # of an approximation that is checked
+
+
+def _compare_rounded(
+    gold: Gold, answer: str, locale: str, require_simplified: bool
+) -> bool | Questions | None:
+    r"""Of `2\sqrt{2} \approx 2.83`: whether it is the gold, and the decimal is the value rounded.
+
+    None if it is not a value with a decimal: `x \approx 2.83` only gives the decimal.
+    """
+    exact, *decimals = answer.split("\\approx")
+    quantities = [read_quantity(decimal.strip(), locale) for decimal in decimals]
+    if gold.kind not in ("number", "formula") or not quantities:
+        return None
+    if not all(quantity and quantity.plain for quantity in quantities):
+        return None
+    if re.fullmatch(r"\s*(?!e\b)[A-Za-z](?:_\{?\w+\}?)?\s*", exact):
+        return None
+    side = _sides(exact)[-1]
+    value, gold_unit = evaluate(side, locale), split_unit(gold.text)[1]
+    # Stage 1: every decimal rounds the value. What Python does not compute is asked: floor(100 value + 1/2) is 283.
+    rounds: bool | Questions = True
+    for quantity in quantities:
+        scale = 10**quantity.decimals
+        if quantity.decimals > MOST_DECIMALS or not same_unit(gold_unit, quantity.unit):
+            return False
+        if value is not None:
+            rounds = _both(rounds, abs(value[0] - quantity.value) * scale <= Fraction(1, 2))
+        else:
+            floor = rf"\lfloor {scale}\cdot ({gold.latex(side)})+\frac{{1}}{{2}}\rfloor"
+            rounds = _both(rounds, ((floor, str(quantity.value * scale)),))
+    # Stage 2: the value is the gold, or the last decimal is where the gold is a decimal itself.
+    if gold.kind == "number" and gold.value.decimals and same_quantity(gold.value, quantities[-1]):
+        return rounds
+    return _both(rounds, compare(gold, exact, require_simplified=require_simplified))
+
+
+def _both(one: bool | Questions, other: bool | Questions) -> bool | Questions:
+    """Both verdicts, with the questions that are still open."""
+    if one is False or other is False:
+        return False
+    return (() if one is True else one) + (() if other is True else other) or True
 
 
 def _brackets_match(text: str) -> bool:
@@ -159,7 +210,7 @@ def _compare_number(gold: Gold, answer: str, locale: str, require_simplified: bo
 
 
 # Words before the first number of a side.
-_INTRODUCTION = re.compile(r"^[^\d\\(|=-]*(?<= )(?=[\d(\\|-])")
+_INTRODUCTION = re.compile(r"^[^\d\\(|=+*/^-]*(?<= )(?=[\d(\\|-])")
 # Signs that only math-verify computes.
 _FORMULA_SIGNS = re.compile(r"[\\^!_|\[\]{}]|\d[mgshlLVWNJKC]\b")
 

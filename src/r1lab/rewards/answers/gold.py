@@ -1,6 +1,6 @@
 r"""The small grammar of answers: which kind a solution is of, and what it says.
 
-An answer is a number, a time, an order, a union of intervals, a list, words, or a formula. A kind is a reader and a
+An answer is a number, a time, a ratio, an order, a union of intervals, a list, words, or a formula. A kind is a reader and a
 comparison (the table `KINDS`). The first reader that can read the solution decides its kind, and answers to it are read by
 the same reader. Only formulas, and what a reader leaves open, go to math-verify (`verify.symbolic`).
 """
@@ -41,6 +41,7 @@ def _read_number(text: str, locale: str) -> Quantity | None:
 KINDS = {
     "number": Kind(_read_number, quantities.same_quantity),
     "time": Kind(lists.read_time, lists.same_time),
+    "ratio": Kind(lists.read_ratio, lists.same_ratio),
     "order": Kind(lists.read_order, lambda gold, answer: gold == answer),
     "intervals": Kind(intervals.read_intervals, intervals.same_intervals),
     "list": Kind(lists.read_list, lists.same_list),
@@ -96,6 +97,8 @@ def read_gold(solution: str, locale: str) -> Gold | None:
     text = normalise(text) if len(text) <= 2 * LONGEST_ANSWER else ""
     if not text or _PROOF.match(text) or len(text) > LONGEST_ANSWER:
         return None
+    # A solution that gives only a decimal is compared with what rounds to it.
+    text = text.replace("\\approx", "=")
     # In `$125$ miles` the dollar signs enclose mathematics. They are no currency.
     if formula := _FORMULA_WITH_UNIT.fullmatch(text):
         text = formula[1] + formula[2]

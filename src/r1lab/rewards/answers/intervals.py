@@ -73,8 +73,11 @@ def read_intervals(text: str, locale: str = "en") -> Intervals | None:
             pieces.append((_read_bound(point[1], locale), True) * 2)
         else:
             return None
-    # x > 2 or y < 1 is no interval, and points alone are a list.
-    if len(unknowns) > 1 or points == len(parts):
+    # x > 2 or y < 1 is no interval, and points alone are a list, as in "(7, 11) or (11, 7)".
+    falling = any(
+        not isinstance(low, str) and not isinstance(high, str) and low > high for low, _, high, _ in pieces
+    )
+    if len(unknowns) > 1 or points == len(parts) or (falling and len(parts) > 1 and not unknowns):
         return None
     pair = (
         len(parts) == 1

@@ -1,11 +1,12 @@
-r"""Answers of several parts, and answers that are no mathematics: lists, tuples and sets, orders, times, words."""
+r"""Answers of several parts, and answers that are no mathematics: lists, tuples and sets, orders, ratios, times, words."""
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 from r1lab.languages import WORDS
 from r1lab.rewards.answers.intervals import RELATION, relation_sign, split_top
-from r1lab.rewards.answers.quantities import MATH_WORDS, Quantity, read_quantity, same_quantity
+from r1lab.rewards.answers.quantities import MATH_WORDS, Quantity, evaluate, read_quantity, same_quantity
 
 # ------------------------------------------------------------------------------------------------- lists
 
@@ -145,7 +146,7 @@ def tighten(text: str) -> str:
     return re.sub(r" ?([^\w\s]) ?", r"\1", re.sub(r"_\{(\w)\}", r"_\1", text))
 
 
-# ----------------------------------------------------------------------------------------- orders and times
+# --------------------------------------------------------------------------------- orders, ratios and times
 
 # Names only: numbers make it an interval.
 _ORDERED = re.compile(r"[A-Za-z]\w*(?:_\{\w+\})?")
@@ -160,6 +161,38 @@ def read_order(text: str, locale: str = "en") -> tuple[str, ...] | None:
     if len(set("".join(parts[1::2])) & set("<>!")) != 1 or "!=" in parts:
         return None
     return tuple(parts) if "<" in parts[1] else tuple(part.replace(">", "<") for part in parts[::-1])
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Positive parts that add up to 1, and the names of `a:b = 2:3`."""
+
+    parts: tuple[Fraction, ...]
+    names: tuple[str, ...] = ()
+
+
+_RATIO_NAME = r"\s*\\?[A-Za-z]+(?:_\{?\w+\}?)?\s*"
+_RATIO = re.compile(rf"(?:({_RATIO_NAME}(?::{_RATIO_NAME})+)=)?([^:=]+(?::[^:=]+)+)")
+
+
+def read_ratio(text: str, locale: str = "en") -> Ratio | None:
+    """The ratio that a text consists of: `2:3`, `1:2:3` or `a:b = 2:3`."""
+    match = _RATIO.fullmatch(text)
+    values = [evaluate(part, locale) for part in match[2].split(":")] if match else [None]
+    names = tuple(re.sub(r"[\s{}]", "", match[1]).split(":")) if match and match[1] else ()
+    if None in values or any(value[0] <= 0 for value in values) or len(names) not in (0, len(values)):
+        return None
+    total = sum(value[0] for value in values)
+    return Ratio(tuple(value[0] / total for value in values), names)
+
+
+def same_ratio(gold: Ratio, answer: Ratio) -> bool:
+    """Equal in lowest terms; where both name their parts, by name, so that `b:a = 3:2` is `a:b = 2:3`."""
+    if gold.names and answer.names:
+        return dict(zip(gold.names, gold.parts, strict=True)) == dict(
+            zip(answer.names, answer.parts, strict=True)
+        )
+    return gold.parts == answer.parts
 
 
 # 4:30 p.m., or 16:30.
@@ -188,55 +221,10 @@ _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _LONG_WORD = re.compile(r"(?<![A-Za-z\\])[^\W\d_]{3,}")
 _SHORT_WORDS = frozenset({"yes", "no", "odd", "even", "ya", "nol"}).union(*WORDS.values())
 # Words that may stand before a statement without changing it: "There is no solution" says "no solution".
-_FILLERS = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "it",
-        "is",
-        "are",
-        "was",
-        "be",
-        "will",
-        "this",
-        "that",
-        "there",
-        "so",
-        "thus",
-        "therefore",
-        "hence",
-        "we",
-        "i",
-        "get",
-        "has",
-        "have",
-        "had",
-        "answer",
-        "final",
-        "correct",
-        "result",
-        "equation",
-        "system",
-        "value",
-        "option",
-        "choice",
-        "ini",
-        "itu",
-        "adalah",
-        "ada",
-        "jadi",
-        "maka",
-        "jawabannya",
-        "jawaban",
-        "persamaan",
-        "terdapat",
-        "mempunyai",
-        "memiliki",
-        "hasilnya",
-        "pilihan",
-    ]
-)
+_FILLERS = frozenset({
+    "the", "a", "an", "it", "is", "are", "was", "be", "will", "this", "that", "there", "so", "thus", "therefore", "hence", "we", "i", "get", "has", "have", "had", "answer", "final", "correct", "result",
+    "equation", "system", "value", "option", "choice", "ini", "itu", "adalah", "ada", "jadi", "maka", "jawabannya", "jawaban", "persamaan", "terdapat", "mempunyai", "memiliki", "hasilnya", "pilihan",
+})  # fmt: skip
 
 
 def read_text(text: str, locale: str = "en") -> tuple[str, ...] | None:

@@ -23,7 +23,7 @@ _CHARACTERS = str.maketrans(
     | dict(zip("０１２３４５６７８９", "0123456789", strict=True))
 )  # fmt: skip
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
-_FUNCTIONS = "sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|ln|log"
+FUNCTIONS = "sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|ln|log"
 _GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|sigma|omega|phi|pi"
 
 # What LaTeX and typesetting add to a formula without changing it.
@@ -36,7 +36,7 @@ _LATEX = [
     (r"\\(?:left|right|displaystyle|textstyle|bigl?|bigr|Bigl?|Bigr)(?![A-Za-z])", ""),
     (r"\\!\s*|\\(?:hspace|vspace)\{[^{}]*\}", ""),  # 10,\!080
     # What groups digits becomes a comma: 1\,234 and 1{,}234, 1_000_000.
-    (r"(?<=\d)(?:\\[, ;:]|\{,\}|~|_|')(?=\d{3}(?!\d))", ","),
+    (r"(?<=\d)(?:\\[, ;:]| ?\{ ?, ?\} ?|~|_|')(?=\d{3}(?!\d))", ","),
     # A decimal comma, 2{,}5, keeps its comma.
     (r"(?<=\d)\{,\}(?=\d)", ","),
     (r"(?<![\w*)}])(\*{1,3}|__)(?=\S)([^*_\n]+)(?<=\S)\1(?![\w*(])", r"\2"),  # **Answer:** 14
@@ -67,8 +67,7 @@ _LATEX = [
     (r"\\(?:dots|cdots|dotsc|dotsb)(?![A-Za-z])|(?<=[,+]) ?\.\.\.", r"\\ldots "),
     (r"\\langle(?![A-Za-z])", "("),
     (r"\\rangle(?![A-Za-z])", ")"),
-    # Approximately equal is equal here: what was rounded is compared with its own tolerance.
-    (r"\\(?:approx|simeq)(?![A-Za-z])", "="),
+    (r"\\(?:approxeq|simeq)(?![A-Za-z])", r"\\approx "),
     (r"\\lg(?![A-Za-z])", r"\\log_{10}"),
     (
         r"(?:\{\})?_\{?(\d+)\}?C_\{?(\d+)\}?|(?<![A-Za-z\\])C\((\d+), ?(\d+)\)",
@@ -94,9 +93,9 @@ _PLAIN = [
     (r"(?<![A-Za-z\\])sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
     (r"(?<![A-Za-z\\])sqrt\s*(\d+)", r"\\sqrt{\1}"),
     (r"\\?(?<![A-Za-z])exp\s*\(([^()]*)\)", r"e^{\1}"),
-    (rf"(?<![A-Za-z\\])({_FUNCTIONS})(?=\s*[({{\d]| [a-z]\b)", r"\\\1 "),
+    (rf"(?<![A-Za-z\\])({FUNCTIONS})(?=\s*[({{\d]| [a-z]\b)", r"\\\1 "),
     # An angle in degrees under a function is written in radians.
-    (rf"(\\(?:{_FUNCTIONS}) *)[({{]? ?(\d+(?:\.\d+)?) degrees ?[)}}]?", r"\1{(\2\\pi/180)}"),
+    (rf"(\\(?:{FUNCTIONS}) *)[({{]? ?(\d+(?:\.\d+)?) degrees ?[)}}]?", r"\1{(\2\\pi/180)}"),
     # Intervals as some countries write them: ]0,1] and [0,1[.
     (r"(?<![\w)}\]])\]([^\[\]()]*[,;][^\[\]()]*)([\[\]])", lambda m: f"({m[1]}{')' if m[2] == '[' else ']'}"),
     (r"\[([^\[\]()]*[,;][^\[\]()]*)\[", r"[\1)"),
@@ -183,7 +182,7 @@ def normalise(text: str) -> str:
         text = pattern.sub(replacement, text)
     # Stage 3: what is wrapped around the whole text, layer by layer.
     while True:
-        before, text = text, text.strip().rstrip(".,;: ").removeprefix("=")
+        before, text = text, text.strip().rstrip(".,;: ").removeprefix("=").removeprefix("\\approx")
         for opening, closing in _WRAPPINGS:
             inner = text[len(opening) : len(text) - len(closing)]
             if text.startswith(opening) and text.endswith(closing) and inner.strip() and closing not in inner:

@@ -2,7 +2,7 @@ r"""Where in a completion the answer is: the last `\boxed{}`, what follows "the 
 
 import re
 
-from r1lab.rewards.answers.normalise import mark_currency, normalise, read_words
+from r1lab.rewards.answers.normalise import FUNCTIONS, mark_currency, normalise, read_words
 
 LONGEST_ANSWER = 512  # characters
 
@@ -101,13 +101,15 @@ _VERB = re.compile(
     r"\b(?:is|are|be|equals|get|have|adalah|ialah|yaitu|ada|terdapat|jawabannya)\b", re.IGNORECASE
 )
 _INTRODUCTION = re.compile(
-    rf"[^\d\\$=({{\[]*(?:{_VERB.pattern}|:)\s*|(?:so|thus|hence|therefore|jadi|maka)\b,?\s*", re.IGNORECASE
+    rf"[^\d\\$=({{\[]*(?:{_VERB.pattern}|:(?![^:=]*[:=][^:]*:))\s*|(?:so|thus|hence|therefore|jadi|maka)\b,?\s*",
+    re.IGNORECASE,
 )
 _SENTENCE_END = re.compile(r"[.!?]\s")
-# What may follow an answer behind a comma without changing it.
+# What may follow an answer without changing it. "I hope it is correct" ends every example of a well-known prompt
+# (Lewkowycz et al., 2022).
 _COMMENT = re.compile(
-    r",\s*(?:altogether|in total|in all|total|overall|combined|together|exactly|to be exact|which is (?:the|our|my) (?:final )?answer"
-    r"|semuanya|seluruhnya|totalnya|tepatnya|(?:where |with |for )?[a-z]\s*\\in\s*\\mathbb\{[A-Z]\})\s*$",
+    r"(?:[.!]\s+I hope (?:it|this) is correct|,\s*(?:altogether|in total|in all|total|overall|combined|together|exactly|to be exact|which is (?:the|our|my) (?:final )?answer"
+    r"|semuanya|seluruhnya|totalnya|tepatnya|(?:where |with |for )?[a-z]\s*\\in\s*\\mathbb\{[A-Z]\}))[.!\s]*$",
     re.IGNORECASE,
 )
 _FORMULA = re.compile(r"\$([^$]+)\$")
@@ -148,19 +150,29 @@ def _without_introduction(answer: str) -> str:
 # --------------------------------------------------------------------------------- answers without tags
 
 # A model without an end token goes on with a question of its own.
-_NEXT_QUESTION = re.compile(r"\n\s*(?:Question|Q|Problem|Soal|Pertanyaan)\s*\d*\s*:", re.IGNORECASE)
+_NEXT_QUESTION = re.compile(r"\n[ \t]*(?:Question|Q|Problem|Soal|Pertanyaan)\s*\d*\s*:", re.IGNORECASE)
 _NUMERAL = r"(?:\d+(?:[.,]\d+)*|[.,]\d+)"
 _GROUP = r"(?:\{[^{}]*\}|\[[^\[\]]*\])"
-# A number with all that changes its value: 3\sqrt{2}, 10^2, 2.5 \times 10^3, 2 1/2, 5 cm^2, 3x.
-_RUN = re.compile(
-    rf"(?:USD |Rp\.? ?)?(?:(?<![\w)}}\]])-\s*)?(?:\\[a-z]+{_GROUP}+|{_NUMERAL}(?:\s*/\s*\d+| \d+/\d+)?)"
-    rf"(?:\s*(?:\\times|\\cdot|[*^_])\s*\{{?-?[\w.]+\}}?|\s?\\(?!times|cdot|div|le|ge|ne)[A-Za-z]+{_GROUP}*|[A-Za-z]+|\s[a-z]{{1,6}}\s?\^\s?\{{?\d\}}?|%|!(?=\S))*"
+_COMMAND = rf"\\(?!times|cdot|div|le|ge|ne|approx|ldots)[A-Za-z]+{_GROUP}*"
+_PAREN = r"(?<!\\)\((?:[^()A-Za-z\\]|\\[a-z]+|[A-Za-z](?![A-Za-z]))+\)"  # without words
+# What a formula begins with: a numeral, a command, a letter, (9+1), \log 7. A letter in front of a word is an article.
+_HEAD = (
+    rf"(?:\\(?:{FUNCTIONS})\s*)?(?:(?:USD |IDR ?|Rp\.? ?)?{_NUMERAL}(?: \d+/\d+)?"
+    rf"|{_COMMAND}|(?<![A-Za-z\\])[A-Za-z](?![A-Za-z]| [a-z]{{2}})|{_PAREN})"
 )
+# What may follow directly and changes the value: 10^2, 3\sqrt{2}, 3x, 3(4+5), 5 cm^2, 5%, 5!.
+_TAIL = rf"(?:\s*[\^_]\s*(?:{_GROUP}|-?[\w.]+)|\s?{_COMMAND}|[A-Za-z]+|{_PAREN}|\s[a-z]{{1,6}}\s?\^\s?\{{?\d\}}?|%|!(?=\S))*"
+_SIGN = r"\s*(?:[-+*/]|\\(?:times|cdot|div|approx)(?![A-Za-z])|(?<=\d)(?::(?!00)| : )(?=\d))\s*"
+# A formula begins neither in a word (R2D2) or number nor behind a plus or a power whose left side is not readable.
+_START = r"(?:(?<![\w)}\]])-\s*)?(?:(?=[\\(])|(?<![A-Za-z\d+^])(?<!\d[.,])(?<!\+ ))"
+# The longest formula from here on. The atomic group is for speed: a run is never read again in a shorter way.
+_RUN = re.compile(rf"(?>{_START}{_HEAD}{_TAIL}(?:{_SIGN}-?{_HEAD}{_TAIL})*)")
+_VALUE = re.compile(r"[\d{]")  # a lone letter is no value
 # The number behind the last equals sign of a text, and the rest.
 _RESULT = re.compile(rf"=\s*({_RUN.pattern})[^=]*$")
 _TWO_RESULTS = re.compile(r"=[^=]*\b(?:or|atau)\b[^=]*=", re.IGNORECASE)
 _STATED = re.compile(
-    r"=|:|\b(?:is|are|be|equals|adalah|ialah|yaitu|jawabannya|hasilnya|there(?:fore)?|thus|hence|so|jadi|maka)\b",
+    r"=|(?<!\d)(?<!\d ):|\b(?:is|are|be|equals|adalah|ialah|yaitu|jawabannya|hasilnya|there(?:fore)?|thus|hence|so|jadi|maka)\b",
     re.IGNORECASE,
 )
 
@@ -181,11 +193,12 @@ def spoken_answer(text: str, *, number: bool) -> str:
         # A completion that is a formula and nothing else. `normalise` would drop its dollar signs.
         if whole := re.fullmatch(r"\$([^$]+)\$\.?", text):
             return whole[1]
-        text = normalise(text[-2 * LONGEST_ANSWER :])
+        # An announcement is looked for in all of it, because some models go on and on after it.
         stated = ANSWER_IS.split(text)
+        text, announced = normalise(text[-2 * LONGEST_ANSWER :]), normalise(stated[-1][: 2 * LONGEST_ANSWER])
         sentences = [sentence for sentence in _SENTENCE_END.split(text) if re.search(r"\d", sentence)]
         # The announced answer first, then the last sentence with a number, then anything.
-        candidates = [_SENTENCE_END.split(stated[-1])[0]] if len(stated) > 1 else []
+        candidates = [_SENTENCE_END.split(announced)[0]] if len(stated) > 1 else []
         for part in [*candidates, *sentences[-1:], text]:
             # "x = 3 or x = 7" gives two answers.
             if _TWO_RESULTS.search(part):
@@ -198,9 +211,9 @@ def spoken_answer(text: str, *, number: bool) -> str:
                 and not re.search(r"\d", part[formulas[-1].end() :])
             ):
                 return formula
-            if result := _RESULT.search(part):
+            if (result := _RESULT.search(part)) and _VALUE.search(result[1]):
                 return result[1]
-            if runs := _RUN.findall(part):
+            if runs := [run for run in _RUN.findall(part) if _VALUE.search(run)]:
                 return runs[-1]
         return text if read_words(text) is not None else ""
     last_line = mark_currency(text.rpartition("\n")[2][-2 * LONGEST_ANSWER :])
@@ -212,7 +225,12 @@ def stated_answer(text: str, *, number: bool, several: bool) -> str:
     """The answer that the last line of a completion states: its end after "is", "=" and the like; all of it where it hedges."""
     last_line = normalise(text.strip().rpartition("\n")[2][-LONGEST_ANSWER:])
     result = _RESULT.search(last_line) if number else None
-    if result and not DOUBTS.search(last_line) and not re.search(r"\b(?:or|atau)\b|\\pm", result[0]):
+    if (
+        result
+        and _VALUE.search(result[1])
+        and not DOUBTS.search(last_line)
+        and not re.search(r"\b(?:or|atau)\b|\\pm", result[0])
+    ):
         return result[1]
     if not several and HEDGES.search(last_line):
         return last_line
