@@ -41,7 +41,9 @@ def pretend() -> None:
     from transformers import Trainer
 
     log = Trainer.log  # Unsloth's own loss logs no entropy
-    Trainer.log = lambda self, logs, *_: log(self, {k: v for k, v in logs.items() if k != "entropy"}, *_)
+    Trainer.log = lambda self, logs, *more: log(
+        self, {k: v for k, v in logs.items() if k != "entropy"}, *more
+    )
     from r1lab import scale
     from r1lab.problems import hub, load_problems
     from r1lab.prompts import format_completion

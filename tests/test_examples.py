@@ -73,6 +73,7 @@ def test_the_replay_is_the_recorded_run(capsys, monkeypatch):
     run = json.loads((ROOT / "data" / "runs" / "zero-1.json").read_text())
     greedy = run["report"]["overall"]["greedy_accuracy"]
     assert f"R1-Zero  greedy accuracy {100 * greedy['value']:.0f} % [{100 * greedy['low']:.0f}" in printed
+    assert len(re.findall(r"^ +\d+ ", printed, re.MULTILINE)) == len(run["history"]) // 10
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def test_unsloth_is_imported_before_what_it_rewrites_and_only_where_it_trains(ru
     "body, message",
     [
         ("import unsloth.nowhere", "nowhere"),
-        ("raise ModuleNotFoundError('no', name='unsloth')", "with Unsloth, which is not installed"),
+        ("raise ModuleNotFoundError('no', name='unsloth')", "t4 trains with Unsloth, which is not installed"),
     ],
 )
 def test_a_missing_unsloth_is_one_sentence_and_a_broken_one_is_not(run_with, body, message):
@@ -242,7 +242,10 @@ def test_a_t4_gets_float16_and_vllm_or_one_sentence_where_it_does_not_start(unsl
     unsloth.vllm_error = RuntimeError("no kernel image\nmore")
     load_trainable(TINY_LORA)
     assert [settings["fast_inference"] for settings in unsloth.settings] == [True, True, False]
-    assert "vLLM did not start (RuntimeError: no kernel image)" in capsys.readouterr().out
+    reason = (
+        "vLLM did not start (RuntimeError: no kernel image); Unsloth samples without it, which is slower.\n"
+    )
+    assert capsys.readouterr().out == reason
     lora.LOADED.clear()
     unsloth.error = OSError("there is no such model")
     with pytest.raises(OSError, match="no such model"):
